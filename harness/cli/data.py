@@ -1,0 +1,45 @@
+"""`harness data`: describe and fetch datasets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.cli import options
+
+shared = options.together(click.argument("name"), options.as_kind, options.plugin)
+
+
+@click.group("data")
+def command() -> None:
+    """Describe or fetch a dataset."""
+
+
+@command.command("describe")
+@shared
+@options.as_json
+def describe(name: str, kind: Any, plugins: tuple[Path, ...], as_json: bool) -> None:
+    """Print the card of a dataset: source, licence, size, sha256, alphabet, duplicates, lengths."""
+    from harness import registry, runner
+    from harness.report import clean
+
+    card = runner.open_data(registry.discover(plugins), name, kind).card()
+    if as_json:
+        click.echo(json.dumps(card, indent=2, ensure_ascii=False))
+        return
+    width = max(len(key) for key in card)
+    for key, value in card.items():
+        click.echo(f"{key:<{width}}  {clean(str(value))}")
+
+
+@command.command("fetch")
+@shared
+def fetch(name: str, kind: Any, plugins: tuple[Path, ...]) -> None:
+    """Download a dataset, verify it and keep it, so that later runs work offline."""
+    from harness import registry, runner
+
+    found = runner.open_data(registry.discover(plugins), name, kind)
+    click.echo(f"{found.name}: {found.size:,} bytes, sha256 {found.sha256}")

@@ -1,0 +1,124 @@
+"""`harness list`: what there is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli import options
+
+if TYPE_CHECKING:
+    from harness.registry import Registry
+
+Rows = list[dict[str, object]]
+
+
+@click.command("list")
+@click.argument("what", type=click.Choice(["models", "datasets", "plugins", "runs"]))
+@options.plugin
+@options.results
+@options.as_json
+def command(what: str, plugins: tuple[Path, ...], results: Path | None, as_json: bool) -> None:
+    """Show models, datasets, plugins or runs, and why what cannot be used cannot."""
+    if what == "runs":
+        rows = runs(options.folder(results))
+    else:
+        from harness import registry
+
+        found = registry.discover(plugins)
+        options.warn(found.problems)
+        tables: dict[str, Callable[[Registry], Rows]] = {
+            "models": models,
+            "datasets": datasets,
+            "plugins": plugins_table,
+        }
+        rows = tables[what](found)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    from harness.report import simple
+
+    click.echo(simple(rows) or f"no {what}")
+
+
+def models(found: Registry) -> Rows:
+    """One row a backend, with availability told without importing it."""
+    from harness.registry import availability
+
+    return [
+        {
+            "model": spec.name if position == 0 else "",
+            "backend": backend,
+            "available": "no: " + reason if reason else "yes",
+            "description": spec.description if position == 0 else "",
+        }
+        for spec in found.models.values()
+        for position, (backend, reason) in enumerate(availability(spec).items())
+    ]
+
+
+def datasets(found: Registry) -> Rows:
+    """One row a dataset."""
+    rows: Rows = [
+        {
+            "dataset": spec.name,
+            "kind": spec.kind,
+            "options": ",".join(f"{key}={value}" for key, value in spec.config.items()),
+            "licence": spec.licence,
+            "description": spec.description,
+        }
+        for spec in found.datasets.values()
+    ]
+    rows.append(
+        {
+            "dataset": "file:PATH",
+            "kind": "lines or text",
+            "options": "",
+            "licence": "yours",
+            "description": "any UTF-8 text of your own (--as lines|text)",
+        }
+    )
+    return rows
+
+
+def plugins_table(found: Registry) -> Rows:
+    """One row a plugin, the broken ones with their error."""
+    return [
+        {
+            "plugin": plugin.name,
+            "distribution": f"{plugin.distribution} {plugin.version}".strip(),
+            "models": ", ".join(plugin.models),
+            "datasets": ", ".join(plugin.datasets),
+            "state": plugin.error or "ok",
+        }
+        for plugin in found.plugins
+    ]
+
+
+def runs(folder: Path) -> Rows:
+    """One row a run, oldest first; unreadable files are warnings."""
+    from harness import store
+
+    found, problems = store.read_all(folder)
+    options.warn(problems)
+    rows: Rows = []
+    for run in found:
+        ok = [r for r in run.records if r.status == "ok"]
+        scored = [r for r in ok if r.metrics.test_nll is not None]
+        best = min(scored, key=lambda r: r.metrics.test_nll or 0.0, default=None)
+        rows.append(
+            {
+                "run": run.header.run_id,
+                "created": run.header.created,
+                "dataset": run.header.dataset,
+                "split": run.header.split,
+                "ok": f"{len(ok)}/{len(run.header.cells)}",
+                "best": f"{best.label} {best.metrics.test_nll:.4f}" if best else "–",
+                "state": "closed" if run.closed else "open",
+            }
+        )
+    return rows

@@ -1,0 +1,265 @@
+"""`harness run`: train, score, time and tabulate."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.cli import options
+
+if TYPE_CHECKING:
+    from harness.record import Record
+    from harness.runner import Cell, Plan
+
+
+@click.command("run")
+@click.option(
+    "--models",
+    multiple=True,
+    default=("all",),
+    show_default=True,
+    metavar="SELECTION",
+    help="Names with backend and options: mlp@torch:hidden=300,count-bigram:k=0/1. "
+    "`all` is every model, `*@*` every backend.",
+)
+@options.plugin
+@click.option(
+    "--dataset",
+    default="names",
+    show_default=True,
+    metavar="NAME",
+    help="A registered dataset, markov:order=2 or file:PATH.",
+)
+@options.as_kind
+@click.option(
+    "--split",
+    metavar="METHOD",
+    help="grouped:seed=0, lecture, makemore, contiguous:fractions=0.8,0.1,0.1 or all.",
+)
+@click.option(
+    "--seeds",
+    default=1,
+    show_default=True,
+    metavar="R",
+    type=click.IntRange(min=1),
+    help="Repeats of every model, each with its own seed.",
+)
+@click.option("--budget", metavar="B", help="2000steps (reproducible) or 30s (wall clock) a model.")
+@click.option(
+    "--device", type=click.Choice(["cpu", "cuda"]), help="The default backend of models that have one for it."
+)
+@options.as_json
+@click.option(
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the run file here, its side files in FILE.d/.",
+)
+@options.results
+@click.option("--dry-run", is_flag=True, help="Print the cells and what they will cost; run nothing.")
+def command(
+    models: tuple[str, ...],
+    plugins: tuple[Path, ...],
+    dataset: str,
+    kind: Any,
+    split: str | None,
+    seeds: int,
+    budget: str | None,
+    device: str | None,
+    as_json: bool,
+    output: Path | None,
+    results: Path | None,
+    dry_run: bool,
+) -> int:
+    """Train, score, time and tabulate models on equal terms.
+
+    Dev chooses, test ranks; the table names what cannot be told apart. A model that breaks is a row
+    with its reason, and the others finish.
+    """
+    from harness import report, runner, store
+    from harness.errors import UsageError
+
+    made = runner.plan(
+        models,
+        plugins=plugins,
+        data=dataset,
+        kind=kind,
+        method=split,
+        seeds=seeds,
+        budget=budget,
+        device=device,
+    )
+    options.warn(made.registry.problems)
+    folder = options.folder(results)
+    if dry_run:
+        click.echo(report.simple(estimates(made, folder)))
+        return 0
+    if output is not None and (output.exists() or store.side_folder(output).exists()):
+        raise UsageError(f"--output {output} exists: a run file is never overwritten")
+    with watch(len(made.cells)) as watcher:
+        done = runner.execute(made, runner.new_path(folder), watcher)
+    if output is not None:
+        store.copy(done.path, output)
+    result = runner.finish(made, done, folder)
+    click.echo(report.as_json(done.header, done.records) if as_json else str(result))
+    click.echo(f"stored: {output or done.path}", err=True)
+    return exit_code(done.records)
+
+
+def exit_code(records: list[Record]) -> int:
+    """5 a cell is invalid; else 4 one broke; 3 none is ok; else 0 (CONTRACT, "Exit codes")."""
+    statuses = {record.status for record in records}
+    if "invalid" in statuses:
+        return 5
+    if statuses & {"failed", "timeout", "out-of-memory", "diverged"}:
+        return 4
+    return 0 if "ok" in statuses else 3
+
+
+def estimates(made: Plan, folder: Path) -> list[dict[str, object]]:
+    """One row a cell: what it is and what it cost the last time, if it is on record."""
+    from harness import registry, store
+
+    runs, problems = store.read_all(folder)
+    options.warn(problems)
+    past: dict[tuple[str, str, str, str, str], float] = {}
+    for run in runs:
+        for r in run.records:
+            if r.timings.train_s is not None:
+                key = (r.model, r.backend, str(sorted(r.config.items())), r.dataset, r.budget)
+                past[key] = sum(
+                    t or 0.0
+                    for t in (r.timings.warmup_s, r.timings.train_s, r.timings.evaluate_s, r.timings.sample_s)
+                )
+    rows: list[dict[str, object]] = []
+    for cell in made.cells:
+        choice = cell.choice
+        steps = made.budget.steps or choice.spec.steps_of(choice.config)
+        budget = (
+            f"{made.budget.seconds:g} s"
+            if made.budget.seconds
+            else (f"{steps:,} steps" if steps else "one pass")
+        )
+        known = past.get(
+            (
+                choice.spec.name,
+                choice.backend,
+                str(sorted(choice.config.items())),
+                made.dataset.name,
+                str(made.budget),
+            )
+        )
+        reason = registry.missing(choice.spec, choice.backend)
+        rows.append(
+            {
+                "cell": cell.label,
+                "dataset": made.dataset.name,
+                "split": str(made.method),
+                "budget": budget,
+                "cost": f"skipped: {reason}"
+                if reason
+                else (f"{known:.1f} s last time" if known is not None else "not yet measured here"),
+            }
+        )
+    return rows
+
+
+def watch(cells: int) -> Any:
+    """Progress for a terminal, or one line a cell."""
+    if sys.stderr.isatty():
+        return bars(cells)
+    return Lines(cells)
+
+
+def outcome(record: Record) -> str:
+    """`test NLL 2.4584` or the status with its reason."""
+    from harness.report import clean
+
+    if record.status != "ok":
+        return clean(f"{record.status}: {record.reason}")
+    nll = record.metrics.test_nll
+    shown = "inf" if record.infinite else "–" if nll is None else f"{nll:.4f}"
+    return f"test NLL {shown}"
+
+
+class Lines:
+    """One line a cell on stderr."""
+
+    def __init__(self, cells: int) -> None:
+        self.cells = cells
+        self.began = time.perf_counter()
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def started(self, cell: Cell) -> None:
+        """Note the time."""
+        self.began = time.perf_counter()
+
+    def progressed(self, cell: Cell, done: int, total: int, scalars: Mapping[str, float]) -> None:
+        """Nothing between a cell's start and its end."""
+
+    def finished(self, cell: Cell, record: Record) -> None:
+        """`[2/4] mlp@numpy  test NLL 2.1668  4.1 s`."""
+        from harness.report import clean
+
+        took = time.perf_counter() - self.began
+        click.echo(
+            f"[{cell.index + 1}/{self.cells}] {clean(cell.label)}  {outcome(record)}  {took:.1f} s",
+            err=True,
+        )
+
+    def warned(self, text: str) -> None:
+        """A line of its own."""
+        options.warn([text])
+
+
+def bars(cells: int) -> Any:
+    """A bar for the cell that is running, and a line for each that has finished (rich)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    class Bars(Lines):
+        def __init__(self) -> None:
+            super().__init__(cells)
+            self.shown = 0.0
+            self.progress = Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                TextColumn("{task.fields[said]}", markup=False),
+                TimeElapsedColumn(),
+                console=Console(stderr=True, highlight=False, markup=False),
+                transient=True,
+            )
+            self.task = self.progress.add_task("", total=None, said="")
+
+        def __enter__(self) -> Lines:
+            self.progress.start()
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.progress.stop()
+
+        def started(self, cell: Cell) -> None:
+            from harness.report import clean
+
+            super().started(cell)
+            title = f"[{cell.index + 1}/{self.cells}] {clean(cell.label)}"
+            self.progress.reset(self.task, description=title, total=None, said="")
+
+        def progressed(self, cell: Cell, done: int, total: int, scalars: Mapping[str, float]) -> None:
+            now = time.perf_counter()
+            if now - self.shown > 0.1:  # a fast model reports thousands of times a second
+                self.shown = now
+                said = "  ".join(f"{name} {value:.4f}" for name, value in scalars.items())
+                self.progress.update(self.task, completed=done, total=total or None, said=said)
+
+    return Bars()

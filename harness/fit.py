@@ -1,0 +1,119 @@
+"""Fitting, and its clock: warm-up, training, checkpoints, the learning curve."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from harness.contract import Model, Trial
+from harness.corpus import Corpus
+from harness.errors import Diverged
+
+WARM_UP_DOCUMENTS = 64
+WARM_UP_CHARACTERS = 4096  # of running text, which is one document
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a fit may spend; both None is the spec's own default."""
+
+    steps: int | None = None
+    seconds: float | None = None
+
+    def __str__(self) -> str:
+        if self.seconds is not None:
+            return f"{self.seconds:g}s"
+        return f"{self.steps}steps" if self.steps is not None else "default"
+
+
+@dataclass(eq=False)
+class Fitted:
+    """A fitted model and what it took (seconds; the curve: train seconds, dev NLL)."""
+
+    model: Model
+    warmup_s: float
+    train_s: float
+    checkpoint_s: float
+    targets_consumed: int
+    claimed: bool  # whether `targets_consumed` rests on the plugin's word
+    over_budget: bool
+    curve: list[tuple[float, float]] = field(default_factory=list)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the global generators that a plugin may use; torch only where it is loaded."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch: Any = sys.modules.get("torch")
+    if torch is not None:
+        torch.manual_seed(seed)
+
+
+def fit(
+    make: Callable[[], Model],
+    train: Corpus,
+    dev: Corpus,
+    trial: Trial,
+    dev_nll: Callable[[Model], float],
+    clock: Callable[[], float] = time.perf_counter,
+) -> Fitted:
+    """Warm up a throw-away instance, then fit a new one; `dev_nll` answers its checkpoints.
+
+    Raises `Diverged` where a parameter is not finite afterwards, and whatever the plugin raises.
+    """
+    seed_everything(trial.seed)
+    before = clock()
+    make().warm_up(few(train), Trial(trial.seed, trial.device, trial.threads, steps=2))
+    warmup_s = clock() - before
+
+    seed_everything(trial.seed)
+    model = make()
+    curve: list[tuple[float, float]] = []
+
+    def checkpoint(current: Model) -> float:
+        at = trial.elapsed()
+        nll = dev_nll(current)
+        curve.append((at, nll))
+        return nll
+
+    trial.on_checkpoint = checkpoint
+    trial.started = None
+    before = clock()
+    trial.elapsed()
+    model.fit(train, dev, trial)
+    train_s = clock() - before - trial.stopped_clock
+    if bad := not_finite(model.params):
+        raise Diverged(f"parameter {bad!r} is not finite after training")
+    over = trial.seconds is not None and train_s > 1.1 * trial.seconds
+    return Fitted(
+        model,
+        warmup_s,
+        train_s,
+        trial.stopped_clock,
+        trial.targets_consumed or train.targets,
+        bool(trial.targets_consumed),
+        over,
+        curve,
+    )
+
+
+def few(train: Corpus) -> Corpus:
+    """The first 64 training documents (of running text, the first 4,096 characters)."""
+    if train.kind == "lines":
+        return train.take(np.arange(min(WARM_UP_DOCUMENTS, len(train))))
+    tokens = train.tokens[: WARM_UP_CHARACTERS + 1]
+    return Corpus(tokens, np.array([0, len(tokens) - 1]), train.alphabet, train.kind)
+
+
+def not_finite(params: Mapping[str, Any]) -> str | None:
+    """The first floating parameter that holds NaN or an infinity."""
+    for name, value in params.items():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            return name
+    return None

@@ -1,0 +1,178 @@
+"""The record of one cell, versioned: what stands in a run file, field by field.
+
+Absent is null with a reason (in `absent`, or `reason` for the whole cell), never 0.0 and never NaN.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from typing import Any, Literal
+
+import msgspec
+
+SCHEMA = "harness.record/1"
+CONTRACT = "harness.contract/1"
+
+Status = Literal["ok", "invalid", "failed", "timeout", "out-of-memory", "diverged", "skipped"]
+
+
+class Metrics(msgspec.Struct, kw_only=True):
+    """Nats per character; `*_se` standard errors, `*_half` half 95 % intervals."""
+
+    train_nll: float | None = None
+    dev_nll: float | None = None
+    dev_nll_se: float | None = None
+    dev_nll_half: float | None = None
+    test_nll: float | None = None
+    test_nll_se: float | None = None
+    test_nll_half: float | None = None
+    test_bits: float | None = None  # bits per character
+    test_perplexity: float | None = None  # per character
+    test_nll_document: float | None = None  # nats per document
+    dev_nll_seen: float | None = None  # documents that stand in train too
+    dev_nll_unseen: float | None = None
+    test_nll_seen: float | None = None
+    test_nll_unseen: float | None = None
+    excess: float | None = None  # test NLL − that of the true source, paired (synthetic data)
+    excess_half: float | None = None
+    zero_probability: dict[str, int] = {}  # targets with p = 0, by part
+
+
+class Timings(msgspec.Struct, kw_only=True):
+    """Seconds."""
+
+    start_s: float | None = None
+    warmup_s: float | None = None
+    train_s: float | None = None
+    evaluate_s: float | None = None
+    sample_s: float | None = None
+    checkpoint_s: float | None = None
+
+
+class Throughput(msgspec.Struct, kw_only=True):
+    """Characters per second; the first rests on the plugin's word where `claimed`."""
+
+    train_chars_per_s: float | None = None
+    eval_chars_per_s: float | None = None
+    sample_chars_per_s: float | None = None
+    claimed: bool = False
+
+
+class Data(msgspec.Struct, kw_only=True):
+    """What was read: sizes in documents and targets."""
+
+    dataset_sha256: str
+    split_fingerprint: str
+    vocabulary: int
+    documents: dict[str, int]
+    targets: dict[str, int]
+    overlap: dict[str, int]  # dev and test documents that stand in train
+    units: int = 0  # units of uncertainty in test
+    in_sample: bool = False
+    dev_from_train: bool = False
+    window: dict[str, int] = {}  # running text: inputs a window and stride
+    entropy_rate: float | None = None  # of the true source, nats per target
+
+
+class Plugin(msgspec.Struct, kw_only=True):
+    """Who brought the model."""
+
+    distribution: str
+    version: str
+    code_hash: str | None = None
+
+
+class Record(msgspec.Struct, kw_only=True):
+    """One cell: model@backend × config × dataset × split × seed."""
+
+    schema: str = SCHEMA
+    run_id: str
+    cell: int  # position in the run
+    model: str
+    backend: str
+    options: dict[str, Any]  # what differs from the model's defaults
+    config: dict[str, Any]  # complete
+    dataset: str
+    split: str
+    repeat: int
+    seed: int
+    budget: str
+    status: Status
+    reason: str | None = None
+    absent: dict[str, str] = {}  # metric -> why it is null
+    marks: list[str] = []  # what a reader must know of this row
+    metrics: Metrics = msgspec.field(default_factory=Metrics)
+    timings: Timings = msgspec.field(default_factory=Timings)
+    throughput: Throughput = msgspec.field(default_factory=Throughput)
+    parameters: int | None = None
+    peak_rss_bytes: int | None = None
+    curve: list[tuple[float, float]] = []  # train seconds, dev NLL
+    data: Data
+    samples: str | None = None  # side file
+    scores: str | None = None  # side file
+    params: str | None = None  # side file
+    sample_seed: int | None = None
+    environment: dict[str, Any] = {}
+    plugin: Plugin
+
+    @property
+    def label(self) -> str:
+        """Model and options as a table shows them: `mlp context=8`."""
+        options = " ".join(
+            f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
+            for key, value in self.options.items()
+        )
+        return f"{self.model} {options}".strip()
+
+    @property
+    def infinite(self) -> bool:
+        """Whether a test target had p = 0."""
+        return self.status == "ok" and self.metrics.zero_probability.get("test", 0) > 0
+
+    def _repr_html_(self) -> str:
+        """The record in a notebook."""
+        m = self.metrics
+        rows: list[tuple[str, str]] = [("status", self.status)]
+        if self.reason:
+            rows.append(("reason", self.reason))
+        for name, value, half in (
+            ("dev NLL", m.dev_nll, m.dev_nll_half),
+            ("test NLL", m.test_nll, m.test_nll_half),
+        ):
+            if value is not None:
+                rows.append((name, f"{value:.4f}" + (f" ± {half:.4f}" if half else "")))
+        if m.test_bits is not None:
+            rows.append(("bits per character", f"{m.test_bits:.4f}"))
+        if m.train_nll is not None:
+            rows.append(("train NLL", f"{m.train_nll:.4f}"))
+        for part, count in m.zero_probability.items():
+            if count:
+                rows.append((f"targets of {part} with p = 0", str(count)))
+        rows += [("dataset", self.dataset), ("split", self.split)]
+        rows += [(name, reason) for name, reason in self.absent.items()]
+        cells = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>"
+            for name, text in rows
+        )
+        return f"<table><caption>{html.escape(self.label)}</caption>{cells}</table>"
+
+
+class Header(msgspec.Struct, kw_only=True):
+    """The first line of a run file."""
+
+    schema: str = SCHEMA
+    contract: str = CONTRACT
+    run_id: str
+    created: str  # UTC, ISO 8601
+    version: str  # of harness
+    dataset: str
+    split: str
+    budget: str
+    cells: list[str]  # the resolved selection, in order
+    environment: dict[str, Any] = {}
+
+
+def finite(value: float | None) -> float | None:
+    """A metric as it is stored: infinities and NaN become null."""
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,278 @@
+"""Entry points and plugin files -> specs: guards, validation, availability.
+
+One broken plugin is one line in `Registry.problems`, and the others are used all the same.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib.metadata
+import importlib.util
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import pluggy
+
+from harness import hookspecs
+from harness.contract import DatasetSpec, Model, ModelSpec
+from harness.errors import Unavailable, UnknownName, UsageError
+
+GROUP = "harness"
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+LOAD_SECONDS = 10.0
+
+
+class Plugin(NamedTuple):
+    """One entry point or one file, as `harness list plugins` shows it."""
+
+    name: str
+    distribution: str
+    version: str
+    models: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@dataclass
+class Registry:
+    """The specs that were found, by name, who brought them, and what was wrong."""
+
+    models: dict[str, ModelSpec] = field(default_factory=dict)
+    datasets: dict[str, DatasetSpec] = field(default_factory=dict)
+    plugins: list[Plugin] = field(default_factory=list)
+    manager: pluggy.PluginManager = field(default_factory=lambda: pluggy.PluginManager("harness"), repr=False)
+
+    @property
+    def problems(self) -> list[str]:
+        """One line a broken plugin."""
+        return [
+            f"plugin {p.name!r} of {p.distribution} {p.version}: {p.error}".replace("  ", " ")
+            for p in self.plugins
+            if p.error
+        ]
+
+    def model(self, name: str) -> ModelSpec:
+        """The model of that name, or `UnknownName` with the nearest one."""
+        if name not in self.models:
+            raise UnknownName("model", name, self.models)
+        return self.models[name]
+
+    def plugin_of(self, model: str) -> Plugin:
+        """Who brought a model."""
+        return next(plugin for plugin in self.plugins if model in plugin.models)
+
+
+def discover(files: Iterable[str | Path] = (), *, guard_files: bool = True) -> Registry:
+    """Every installed plugin of the entry-point group `harness`, and the given files.
+
+    A file that does not load is the user's own mistake and raises `UsageError`.
+    """
+    registry = Registry()
+    registry.manager.add_hookspecs(hookspecs)
+    points = importlib.metadata.entry_points(group=GROUP)
+    # our own first, so that nobody takes a built-in model's name; then by name
+    for point in sorted(points, key=lambda p: (not p.value.startswith("harness_"), p.name)):
+        dist = point.dist
+        name = dist.name if dist else "unknown distribution"
+        version = dist.version if dist else ""
+        _add(registry, point.name, name, version, point.load)
+    for file in files:
+        path = Path(file)
+        if guard_files:
+            probe(path)
+        _add(registry, path.stem, str(path), "", lambda path=path: load_file(path))  # type: ignore[misc]
+        if error := registry.plugins[-1].error:
+            raise UsageError(f"--plugin {path}: {error}")
+    return registry
+
+
+def _add(registry: Registry, name: str, distribution: str, version: str, load: Callable[[], Any]) -> None:
+    """Load, register and validate one plugin under a guard."""
+    try:
+        module = load()
+        registry.manager.register(module, name=f"{distribution}:{name}")
+        models = _collect(module, "harness_models", ModelSpec)
+        datasets = _collect(module, "harness_datasets", DatasetSpec)
+        for model in models:
+            validate(model)
+        for kind, specs, known in (
+            ("model", models, registry.models),
+            ("dataset", datasets, registry.datasets),
+        ):
+            for spec in specs:
+                if not NAME.fullmatch(spec.name):
+                    raise ValueError(f"{kind} name {spec.name!a} is not of the form {NAME.pattern}")
+                if spec.name in known:
+                    raise ValueError(f"{kind} {spec.name!r} is already registered")
+    except (Exception, SystemExit) as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        registry.plugins.append(Plugin(name, distribution, version, error=reason))
+        return
+    unknown = [
+        hook
+        for hook in dir(module)
+        if registry.manager.parse_hookimpl_opts(module, hook) is not None and not hasattr(hookspecs, hook)
+    ]
+    note = f"unknown hook {', '.join(unknown)}: ignored" if unknown else None
+    registry.models |= {spec.name: spec for spec in sorted(models, key=lambda s: s.name)}
+    registry.datasets |= {spec.name: spec for spec in sorted(datasets, key=lambda s: s.name)}
+    registry.plugins.append(
+        Plugin(
+            name,
+            distribution,
+            version,
+            tuple(spec.name for spec in models),
+            tuple(spec.name for spec in datasets),
+            note,
+        )
+    )
+
+
+def _collect(module: ModuleType, hook: str, kind: type[Any]) -> list[Any]:
+    """What one plugin returns from one hook, as a list of specs."""
+    function = getattr(module, hook, None)
+    if function is None:
+        return []
+    result = function()
+    specs = [result] if isinstance(result, kind) else list(result)
+    for spec in specs:
+        if not isinstance(spec, kind):
+            raise TypeError(f"{hook} returned {spec!a}, not a {kind.__name__}")
+    return specs
+
+
+def validate(spec: ModelSpec) -> None:
+    """Raise `ValueError` or `TypeError` where a spec contradicts itself."""
+    if not spec.backends:
+        raise ValueError(f"model {spec.name!a} has no backend")
+    for key, value in spec.config.items():
+        if not isinstance(value, bool | int | float | str):
+            raise TypeError(f"model {spec.name!a}: default of {key!r} is no bool, int, float or str")
+    for preset, overrides in spec.presets.items():
+        if unknown := set(overrides) - set(spec.config):
+            raise ValueError(f"model {spec.name!a}: preset {preset!r} sets unknown {unknown}")
+    if unknown := set(spec.words) - set(spec.config):
+        raise ValueError(f"model {spec.name!a}: words for unknown {unknown}")
+    if not 0 < spec.tolerance <= 1e-3:
+        raise ValueError(f"model {spec.name!a}: tolerance must be above 0 and at most 1e-3")
+
+
+def tell(registry: Registry, record: Any) -> list[str]:
+    """Give a written record to every `harness_record` hook; one line for each that raised."""
+    problems = []
+    for implementation in registry.manager.hook.harness_record.get_hookimpls():
+        try:
+            implementation.function(*[record for _ in implementation.argnames])
+        except (Exception, SystemExit) as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            problems.append(f"harness_record of {implementation.plugin_name}: {reason}")
+    return problems
+
+
+# ---- plugin files
+
+
+def load_file(path: Path) -> ModuleType:
+    """Import one Python file as a plugin module."""
+    if not path.is_file():
+        raise UsageError(f"no file {path}")
+    name = f"harness_plugin_file_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path} is no Python file (its name must end in .py)")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    if not hasattr(module, "harness_models") and not hasattr(module, "harness_datasets"):
+        raise UsageError(f"{path} has neither harness_models nor harness_datasets")
+    return module
+
+
+def probe(path: Path, seconds: float = LOAD_SECONDS) -> None:
+    """Load a file once in a child, so that one that hangs or kills its process harms nothing."""
+    command = [sys.executable, "-m", "harness.registry", str(path)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        raise UsageError(f"--plugin {path}: still loading after {seconds:g} s") from None
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise UsageError(f"--plugin {path}: {said[-1]}")
+
+
+# ---- availability
+
+
+def missing(spec: ModelSpec, backend: str) -> str | None:
+    """Why a backend cannot run here, told without importing it; None where it can."""
+    for module in spec.requires_of(backend):
+        if importlib.util.find_spec(module) is None:
+            return f"{module} is not installed: pip install {module}"
+    if backend == "cuda" and (reason := no_cuda()):
+        return reason
+    return None
+
+
+def no_cuda() -> str | None:
+    """Why there is no CUDA device, asked of the driver itself; None where there is one."""
+    library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    try:
+        driver = ctypes.CDLL(library)
+    except OSError:
+        return f"no CUDA device: the driver ({library}) is not installed"
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return "no CUDA device: the driver does not start"
+    return None if count.value else "no CUDA device"
+
+
+def resolve(spec: ModelSpec, backend: str) -> type[Model]:
+    """The class of a backend, imported now; `Unavailable` where this machine cannot run it."""
+    if reason := missing(spec, backend):
+        raise Unavailable(reason)
+    target = spec.backends[backend]
+    if isinstance(target, str):
+        module, _, attribute = target.partition(":")
+        loaded = getattr(importlib.import_module(module), attribute)
+    else:
+        loaded = target
+    if not (isinstance(loaded, type) and issubclass(loaded, Model)):
+        raise TypeError(f"{spec.name}@{backend} is {loaded!a}, not a harness.Model")
+    if reason := loaded.unavailable():
+        raise Unavailable(reason)
+    return loaded
+
+
+def code_hash(model: type[Model]) -> str:
+    """SHA-256 of the source file that holds a model's class; of its name where there is no file."""
+    file = getattr(sys.modules.get(model.__module__), "__file__", None)
+    source = Path(file).read_bytes() if file else f"{model.__module__}.{model.__qualname__}".encode()
+    return hashlib.sha256(source).hexdigest()
+
+
+def default_backend(spec: ModelSpec, device: str | None) -> str:
+    """The first backend that can run here (CUDA's own first with `--device cuda`), else the first."""
+    order: list[str] = list(spec.backends)
+    if device == "cuda" and "cuda" in order:
+        return "cuda"
+    return next((name for name in order if missing(spec, name) is None), order[0])
+
+
+def availability(spec: ModelSpec) -> Mapping[str, str | None]:
+    """Backend -> the reason why it cannot run here, or None."""
+    return {backend: missing(spec, backend) for backend in spec.backends}
+
+
+if __name__ == "__main__":  # the child of `probe`
+    try:
+        load_file(Path(sys.argv[1]))
+    except (Exception, SystemExit) as error:
+        text = " ".join(str(error).split())
+        sys.exit(text if isinstance(error, UsageError) else f"{type(error).__name__}: {text}")

@@ -1,0 +1,186 @@
+"""The words of `--models` and `--dataset` -> what they choose (CONTRACT, "Selecting").
+
+mlp@numba:context=8,hidden=300,count-bigram     two models; an item with `=` continues the first
+count-bigram:k=0/0.1/1                          a grid of three
+all · *@* · mlp@*                               every model · every backend · every backend of one
+mixture:of=ngram+gru(hidden=256;layers=2)       brackets protect what stands inside
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.contract import ModelSpec
+from harness.errors import UnknownName, UsageError
+from harness.registry import Registry, default_backend
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One model as it was chosen: backend and complete configuration."""
+
+    spec: ModelSpec
+    backend: str
+    config: Mapping[str, Any]
+    preset: str | None = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What differs from the defaults (from the preset, where one was named)."""
+        base = dict(self.spec.config) | dict(self.spec.presets.get(self.preset or "", {}))
+        given = {key: value for key, value in self.config.items() if base[key] != value}
+        return ({"preset": self.preset} if self.preset else {}) | given
+
+    @property
+    def label(self) -> str:
+        """The selection that chooses exactly this: `mlp@numpy:context=8`."""
+        options = ",".join(f"{key}={render(value)}" for key, value in self.given.items())
+        return f"{self.spec.name}@{self.backend}" + (f":{options}" if options else "")
+
+
+def choose(registry: Registry, selections: Sequence[str], device: str | None = None) -> list[Choice]:
+    """Every model that the selections name, in their order, each once."""
+    chosen: dict[tuple[str, str, str], Choice] = {}
+    for item in items(selections):
+        for choice in expand(registry, item, device):
+            chosen.setdefault((choice.spec.name, choice.backend, choice.label), choice)
+    if not chosen:
+        raise UsageError("--models names no model")
+    return list(chosen.values())
+
+
+def items(selections: Sequence[str]) -> list[str]:
+    """Selections cut at commas; an item with `=` and no `:` before it continues the one before."""
+    result: list[str] = []
+    for selection in selections:
+        fresh = True  # a repeated --models starts anew
+        for piece in cut(selection, ","):
+            if not piece.strip():
+                continue
+            before_equals, equals, _ = piece.partition("=")
+            if equals and ":" not in before_equals:
+                if fresh:
+                    raise UsageError(f"--models: {piece!r} configures no model (write MODEL:{piece})")
+                result[-1] += ("," if ":" in result[-1] else ":") + piece.strip()
+            else:
+                result.append(piece.strip())
+                fresh = False
+    return result
+
+
+def cut(text: str, separator: str) -> list[str]:
+    """Split at a separator that stands in no bracket."""
+    pieces, depth = [""], 0
+    for character in text:
+        depth += (character == "(") - (character == ")")
+        if character == separator and depth == 0:
+            pieces.append("")
+        else:
+            pieces[-1] += character
+    if depth:
+        raise UsageError(f"brackets do not match in {text!r}")
+    return pieces
+
+
+def expand(registry: Registry, item: str, device: str | None) -> list[Choice]:
+    """The choices of one item: its backends times its grid."""
+    head, _, options = item.partition(":")
+    name, at, backend = head.partition("@")
+    specs = list(registry.models.values()) if name in ("all", "*") else [registry.model(name.strip())]
+    choices = []
+    for spec in specs:
+        if not at:
+            backends = [default_backend(spec, device)]
+        elif backend == "*":
+            backends = list(spec.backends)
+        elif backend in spec.backends:
+            backends = [backend]
+        elif name in ("all", "*"):
+            backends = []
+        else:
+            raise UnknownName("backend", backend, spec.backends, where=f" of {spec.name}")
+        for each in backends:
+            choices += grid(spec, each, options)
+    return choices
+
+
+def grid(spec: ModelSpec, backend: str, options: str) -> list[Choice]:
+    """One choice for every combination of the `a/b/c` values."""
+    axes: dict[str, list[str]] = {}
+    for option in cut(options, ",") if options else []:
+        key, equals, values = option.partition("=")
+        if not equals:
+            raise UsageError(f"{spec.name}: {option!r} is not KEY=VALUE")
+        axes[key.strip()] = cut(values.strip(), "/")
+    return [
+        configure(spec, backend, dict(zip(axes, values, strict=True)))
+        for values in itertools.product(*axes.values())
+    ]
+
+
+def configure(spec: ModelSpec, backend: str, given: Mapping[str, str]) -> Choice:
+    """The complete configuration: defaults, then the preset, then the given keys."""
+    preset = given.get("preset") if "preset" not in spec.config else None
+    if preset is not None and preset not in spec.presets:
+        raise UnknownName("preset", preset, spec.presets, where=f" of {spec.name}")
+    config = dict(spec.config) | dict(spec.presets.get(preset or "", {}))
+    config |= read_options(
+        spec.name,
+        {key: value for key, value in given.items() if not (preset and key == "preset")},
+        spec.config,
+        spec.words,
+    )
+    return Choice(spec, backend, config, preset)
+
+
+def read_options(
+    owner: str,
+    given: Mapping[str, str],
+    defaults: Mapping[str, Any],
+    words: Mapping[str, Sequence[str]],
+) -> dict[str, Any]:
+    """Texts -> values of the defaults' types; a wrong key or value is a `UsageError`."""
+    result: dict[str, Any] = {}
+    for key, text in given.items():
+        if key not in defaults:
+            raise UnknownName("option", key, defaults, where=f" of {owner}")
+        legal = words.get(key, ())
+        result[key] = text if text in legal else read(owner, key, text, defaults[key], legal)
+    return result
+
+
+def read(owner: str, key: str, text: str, default: object, words: Sequence[str]) -> Any:
+    """One value of the default's type."""
+    kind = type(default)
+    also = f" or one of {', '.join(words)}" if words else ""
+    problem = UsageError(f"{owner}: {key}={text!r} is no {kind.__name__}{also}")
+    if isinstance(default, bool):
+        flags = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        if text.lower() not in flags:
+            raise problem
+        return flags[text.lower()]
+    try:
+        if isinstance(default, int):
+            number = float(text)
+            if number != int(number):
+                raise problem
+            return int(text) if text.lstrip("+-").isdigit() else int(number)
+        if isinstance(default, float):
+            number = float(text)
+            if number != number or number in (float("inf"), float("-inf")):
+                raise problem
+            return number
+    except (ValueError, OverflowError):
+        raise problem from None
+    if words:  # a string whose legal values are listed
+        near = UnknownName("value", text, words, where=f" of {owner}:{key}")
+        raise near
+    return text
+
+
+def render(value: object) -> str:
+    """A value as a selection writes it."""
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)

@@ -1,0 +1,144 @@
+"""Intervals, paired tests, ranks with ties and what a test set can detect.
+
+Documents are the unit, equal documents one unit. S: −ln p summed over a unit's targets; L: targets.
+With m = ΣS / ΣL the squared standard error is G/(G−1) · Σ(S − m L)² / (ΣL)², the ratio estimator of
+cluster sampling (Cochran, Sampling Techniques, ch. 6). Intervals are Student's with G−1 degrees.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float64s = NDArray[np.float64]
+Integers = NDArray[np.integer[Any]]
+
+FEWEST = 20  # units below which no interval is given
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference A − B in nats per character."""
+
+    nats: float
+    se: float | None  # None below 20 units
+    half: float | None  # half the 95 % interval
+    p: float | None  # two-sided, Student's t
+    units: int
+
+    @property
+    def detectable(self) -> float | None:
+        """The smallest true difference found with 80 % power at the 5 % level."""
+        return None if self.se is None else detectable(self.se, self.units)
+
+
+def clusters(sums: Float64s, lengths: Integers, units: Integers | None) -> tuple[Float64s, Float64s]:
+    """Sums (U,) and lengths (U,) added up over the documents of one unit."""
+    if units is None:
+        return np.asarray(sums, np.float64), lengths.astype(np.float64)
+    _, unit = np.unique(units, return_inverse=True)
+    weights = np.bincount(unit, lengths.astype(np.float64))
+    return np.bincount(unit, sums).astype(np.float64), weights.astype(np.float64)
+
+
+def standard_error(sums: Float64s, lengths: Float64s) -> float | None:
+    """Standard error of ΣS / ΣL over units; None below 20 units or where a sum is infinite."""
+    g = len(sums)
+    if g < FEWEST or not np.isfinite(sums).all():
+        return None
+    total = math.fsum(lengths.tolist())
+    residual = sums - math.fsum(sums.tolist()) / total * lengths
+    return math.sqrt(g / (g - 1) * math.fsum((residual**2).tolist())) / total
+
+
+def student(level: float, degrees: int) -> float:
+    """The two-sided quantile of Student's t: `student(0.95, 1000)` is 1.962."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, 0.5 + level / 2))
+
+
+def half_interval(se: float | None, units: int, level: float = LEVEL) -> float | None:
+    """Half the interval that belongs to a standard error."""
+    return None if se is None else student(level, units - 1) * se
+
+
+def detectable(se: float, units: int) -> float:
+    """(t.975 + z.80) · se: what 80 % of repetitions would find at the 5 % level."""
+    return (student(0.95, units - 1) + 0.8416212335729143) * se
+
+
+def paired(a: Float64s, b: Float64s, lengths: Integers, units: Integers | None = None) -> Difference:
+    """A − B on the same documents; a, b: their sums (G,)."""
+    with np.errstate(invalid="ignore"):
+        d = np.asarray(a, np.float64) - np.asarray(b, np.float64)
+    if not np.isfinite(d).all():
+        raise ValueError("a paired difference needs finite scores")
+    grouped, weights = clusters(d, lengths, units)
+    nats = math.fsum(grouped.tolist()) / math.fsum(weights.tolist())
+    se = standard_error(grouped, weights)
+    return Difference(
+        nats, se, half_interval(se, len(grouped)), p_value(nats, se, len(grouped)), len(grouped)
+    )
+
+
+def p_value(nats: float, se: float | None, units: int) -> float | None:
+    """Two-sided p of Student's t for "no difference"."""
+    if se is None:
+        return None
+    if se == 0:
+        return 1.0 if nats == 0 else 0.0
+    from scipy.special import stdtr
+
+    return float(2 * stdtr(units - 1, -abs(nats) / se))
+
+
+def sign_flip(differences: Float64s, rng: np.random.Generator, draws: int = 9_999) -> float:
+    """P of a paired difference by random signs (Fisher): the share of flips at least as extreme."""
+    observed = abs(float(differences.sum()))
+    extreme = 0
+    for first in range(0, draws, 500):
+        signs = rng.choice(np.array([-1.0, 1.0]), (min(500, draws - first), len(differences)))
+        extreme += int((np.abs(signs @ differences) >= observed * (1 - 1e-12)).sum())
+    return (extreme + 1) / (draws + 1)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values: reject where at most 0.05 and one false claim in 20 tables stays."""
+    m = len(p_values)
+    adjusted = [0.0] * m
+    highest = 0.0
+    for position, index in enumerate(sorted(range(m), key=lambda i: p_values[i])):
+        highest = max(highest, min(1.0, (m - position) * p_values[index]))
+        adjusted[index] = highest
+    return adjusted
+
+
+def ranks(scores: Sequence[Float64s], lengths: Integers, units: Integers | None = None) -> list[int]:
+    """Ranks of models sorted by their NLL, best first; those not told apart share one.
+
+    The best leads; every model is compared with it (paired, Holm over the comparisons), and all
+    before the first that is surely worse share its rank. That one leads the next group.
+    """
+    result: list[int] = []
+    while len(result) < len(scores):
+        first = len(result)
+        rest = range(first + 1, len(scores))
+        tests = [paired(scores[i], scores[first], lengths, units).p for i in rest]
+        if any(p is None for p in tests):
+            adjusted = [1.0] * len(tests)  # too few units to tell anything apart
+        else:
+            adjusted = holm([p for p in tests if p is not None])
+        group = 1
+        for p in adjusted:
+            if p <= 1 - LEVEL:
+                break
+            group += 1
+        result += [first + 1] * group
+    return result

@@ -1,0 +1,248 @@
+"""Run files: immutable JSON Lines with a checksum a line, and the side files beside them.
+
+    {"checksum": "…", "header": {…}}      one
+    {"checksum": "…", "cell": {…}}        one a cell, each fsynced when it is written
+    {"checksum": "…", "end": {…}}         closes the file for good
+
+The checksum is the SHA-256 of the value's bytes. Side files stand in `FILE.d/`. A torn last line is
+dropped with a warning, a damaged line set aside with one; what remains is readable.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.errors import StoreError, UsageError
+from harness.record import SCHEMA, Header, Record
+
+
+class _Line(msgspec.Struct):
+    checksum: str
+    header: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    cell: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    end: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _End(msgspec.Struct):
+    cells: int
+
+
+@dataclass
+class Run:
+    """A run as it was read."""
+
+    path: Path
+    header: Header
+    records: list[Record]
+    closed: bool
+    warnings: list[str] = field(default_factory=list)
+
+    def side(self, name: str | None) -> Path | None:
+        """The path of a record's side file, or None where it has none (or it was not kept)."""
+        if name is None or Path(name).name != name:
+            return None
+        path = side_folder(self.path) / name
+        return path if path.is_file() else None
+
+    def scores(self, record: Record) -> dict[str, Any] | None:
+        """Per-document arrays: `dev_sums`, `test_sums`, `test_lengths`, `test_units`, …"""
+        return self._arrays(record.scores)
+
+    def params(self, record: Record) -> dict[str, Any] | None:
+        """The fitted parameters."""
+        return self._arrays(record.params)
+
+    def samples(self, record: Record) -> list[str] | None:
+        """The drawn documents."""
+        path = self.side(record.samples)
+        return None if path is None else msgspec.json.decode(path.read_bytes(), type=list[str])
+
+    def _arrays(self, name: str | None) -> dict[str, Any] | None:
+        path = self.side(name)
+        if path is None:
+            return None
+        import numpy as np
+
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return dict(arrays)
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path}: {error}") from None
+
+
+def side_folder(path: Path) -> Path:
+    """Where the side files of a run file stand."""
+    return path.with_name(path.name + ".d")
+
+
+class Writer:
+    """Writes one run file, line by line; the file must not exist."""
+
+    def __init__(self, path: Path, header: Header) -> None:
+        self.path = path
+        self.count = 0
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("xb")
+        except FileExistsError:
+            raise UsageError(f"{path} exists: a run file is never overwritten") from None
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror or error}") from None
+        self._write("header", header)
+
+    def cell(self, record: Record) -> None:
+        """Append one cell."""
+        self._write("cell", record)
+        self.count += 1
+
+    def close(self, *, complete: bool = True) -> None:
+        """Close the file, for good where the run is complete."""
+        if complete:
+            self._write("end", _End(self.count))
+        self._file.close()
+
+    def save_arrays(self, name: str, arrays: dict[str, Any]) -> str:
+        """Write arrays into a side file; returns its name."""
+        import io
+
+        import numpy as np
+
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **arrays)
+        return self._side(name, buffer.getvalue())
+
+    def save_samples(self, name: str, samples: list[str]) -> str:
+        """Write samples into a side file; returns its name."""
+        return self._side(name, msgspec.json.format(msgspec.json.encode(samples), indent=0) + b"\n")
+
+    def _side(self, name: str, content: bytes) -> str:
+        folder = side_folder(self.path)
+        try:
+            folder.mkdir(exist_ok=True)
+            partial = folder / f".{name}.part"
+            partial.write_bytes(content)
+            partial.replace(folder / name)
+        except OSError as error:
+            raise StoreError(f"{folder / name}: {error.strerror or error}") from None
+        return name
+
+    def _write(self, kind: str, value: msgspec.Struct) -> None:
+        try:
+            self._file.write(encode_line(kind, msgspec.json.encode(value)))
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise StoreError(f"{self.path}: {error.strerror or error}") from None
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a run file and its side files to another place; nothing there is overwritten."""
+    if target.exists() or side_folder(target).exists():
+        raise UsageError(f"{target} or {side_folder(target).name} exists: name another file")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if side_folder(source).is_dir():
+            shutil.copytree(side_folder(source), side_folder(target))
+        shutil.copyfile(source, target)
+    except OSError as error:
+        raise StoreError(f"{target}: {error.strerror or error}") from None
+
+
+def encode_line(kind: str, payload: bytes) -> bytes:
+    """One line of a run file."""
+    checksum = hashlib.sha256(payload).hexdigest().encode()
+    return b'{"checksum":"%s","%s":%s}\n' % (checksum, kind.encode(), payload)
+
+
+def read(path: Path) -> Run:
+    """Read a run file; `StoreError` where not even its header can be read."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror or error}") from None
+    warnings: list[str] = []
+    if lines[-1]:
+        warnings.append(f"{path}: the last line is torn and was left out")
+    header: Header | None = None
+    records: list[Record] = []
+    closed = False
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            kind, payload = decode_line(line)
+            if kind == "header":
+                header = msgspec.json.decode(payload, type=Header)
+                if header.schema != SCHEMA:
+                    raise ValueError(f"schema {header.schema}, this harness reads {SCHEMA}")
+            elif kind == "cell":
+                records.append(msgspec.json.decode(payload, type=Record))
+            else:
+                closed = True
+        except (ValueError, msgspec.MsgspecError) as error:
+            if number == 1:
+                raise StoreError(f"{path}: not a run file of harness ({error})") from None
+            warnings.append(f"{path}, line {number}: damaged and left out ({error})")
+    if header is None:
+        raise StoreError(f"{path}: not a run file of harness (no header)")
+    return Run(path, header, records, closed, warnings)
+
+
+def decode_line(line: bytes) -> tuple[str, bytes]:
+    """The kind and the payload of one line; `ValueError` where the checksum does not hold."""
+    parsed = msgspec.json.decode(line, type=_Line)
+    for kind in ("header", "cell", "end"):
+        raw = getattr(parsed, kind)
+        if raw is not msgspec.UNSET:
+            payload = bytes(raw)
+            if hashlib.sha256(payload).hexdigest() != parsed.checksum:
+                raise ValueError("the checksum does not hold")
+            return kind, payload
+    raise ValueError("a line of no known kind")
+
+
+def run_files(folder: Path) -> list[Path]:
+    """The run files of a folder, oldest first."""
+    return sorted(folder.glob("*.jsonl")) if folder.is_dir() else []
+
+
+def read_all(folder: Path) -> tuple[list[Run], list[str]]:
+    """Every readable run of a folder, oldest first, and one line for each file that is not."""
+    runs, problems = [], []
+    for path in run_files(folder):
+        try:
+            runs.append(read(path))
+        except StoreError as error:
+            problems.append(str(error))
+    return runs, problems
+
+
+def find(folder: Path, name: str) -> Path:
+    """A run by its path, its id, the start of its id, or `latest`."""
+    if name != "latest" and Path(name).is_file():
+        return Path(name)
+    files = run_files(folder)
+    if not files:
+        raise UsageError(f"no runs in {folder}: harness run makes one, --results names another folder")
+    if name == "latest":
+        return files[-1]
+    found = [path for path in files if path.stem.startswith(name)]
+    if len(found) != 1:
+        many = "several runs start" if found else "no run starts"
+        raise UsageError(f"{many} with {name!r} in {folder}; harness list runs shows them")
+    return found[0]
+
+
+def looks(runs: list[Run], fingerprint: str) -> int:
+    """How often a test part has been scored: records with that fingerprint and a test score."""
+    return sum(
+        record.data.split_fingerprint == fingerprint
+        and (record.metrics.test_nll is not None or record.infinite)
+        for run in runs
+        for record in run.records
+    )

@@ -1,0 +1,104 @@
+"""The built-in models: ordinary plugins of the entry-point group `harness`."""
+
+from __future__ import annotations
+
+from harness import ModelSpec, hookimpl
+
+
+@hookimpl
+def harness_models() -> list[ModelSpec]:
+    """Every built-in model; a class is imported only when its backend is chosen."""
+    return [
+        ModelSpec(
+            "uniform",
+            {"numpy": "harness_plugins.uniform:Uniform"},
+            context=0,
+            stochastic=False,
+            description="every character equally likely: the floor of any table, ln V nats",
+        ),
+        ModelSpec(
+            "count-bigram",
+            {"numpy": "harness_plugins.count_bigram:CountBigram"},
+            config={"k": 1.0},
+            context=1,
+            stochastic=False,
+            paper="Karpathy, makemore part 1; Jurafsky & Martin, Speech and Language Processing, ch. 3",
+            description="counts of character pairs with add-k smoothing",
+        ),
+        ModelSpec(
+            "nn-bigram",
+            {"numpy": "harness_plugins.nn_bigram:NeuralBigram"},
+            config={"steps": 2000, "learning_rate": 50.0, "momentum": 0.9, "l2": 0.0001, "init": "zeros"},
+            presets={
+                "lecture": {
+                    "steps": 200,
+                    "learning_rate": 50.0,
+                    "momentum": 0.0,
+                    "l2": 0.01,
+                    "init": "torch",
+                }
+            },
+            words={"init": ("zeros", "normal", "torch")},
+            context=1,
+            steps=lambda config: config["steps"],
+            paper="Karpathy, makemore part 1",
+            description="one-hot row, softmax, full-batch gradient descent on the count matrix",
+        ),
+        ModelSpec(
+            "mlp",
+            {
+                "numpy": "harness_plugins.mlp:Mlp",
+                "torch": "harness_plugins.mlp_torch:MlpTorch",
+                "cuda": "harness_plugins.mlp_torch:MlpTorch",
+            },
+            config={
+                "context": 5,
+                "embedding": 10,
+                "hidden": 100,
+                "steps": 6000,
+                "batch": 64,
+                "optimizer": "adamw",
+                "learning_rate": 0.01,
+                "weight_decay": 0.01,
+                "schedule": "cosine",
+                "init": "scaled",
+            },
+            presets={
+                "lecture": {
+                    "context": 3,
+                    "embedding": 10,
+                    "hidden": 200,
+                    "steps": 200_000,
+                    "batch": 32,
+                    "optimizer": "sgd",
+                    "learning_rate": 0.1,
+                    "weight_decay": 0.0,
+                    "schedule": "step",
+                    "init": "normal",
+                },
+                "lecture-small": {
+                    "context": 3,
+                    "embedding": 2,
+                    "hidden": 100,
+                    "steps": 200_000,
+                    "batch": 32,
+                    "optimizer": "sgd",
+                    "learning_rate": 0.1,
+                    "weight_decay": 0.0,
+                    "schedule": "step",
+                    "init": "normal",
+                },
+            },
+            words={
+                "optimizer": ("sgd", "adamw"),
+                "schedule": ("step", "cosine", "constant"),
+                "init": ("normal", "scaled"),
+            },
+            context=lambda config: config["context"],
+            stochastic=True,
+            steps=lambda config: config["steps"],
+            requires={"torch": ("torch",), "cuda": ("torch",)},
+            paper="Bengio et al. 2003, A Neural Probabilistic Language Model; Karpathy, makemore part 2",
+            description="embeddings of the last characters, one tanh layer, softmax",
+        ),
+    ]

@@ -1,0 +1,38 @@
+"""The bigram by counting (Karpathy, makemore part 1; add-k smoothing after Laplace)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import Corpus, Model, Trial
+from harness.contract import Floats, Ints
+from harness.errors import UsageError
+
+
+def pair_counts(corpus: Corpus) -> NDArray[np.float64]:
+    """(V, V): how often the column's character follows the row's, boundaries counted."""
+    v = corpus.alphabet.size
+    pairs = corpus.tokens[:-1].astype(np.int64) * v + corpus.tokens[1:]
+    return np.bincount(pairs, minlength=v * v).reshape(v, v).astype(np.float64)
+
+
+class CountBigram(Model):
+    """p(j | i) = (count(i, j) + k) / (count(i) + k V). With k = 0 an unseen pair has p = 0.
+
+    A character that was never seen as a predecessor has a uniform row, whatever k.
+    """
+
+    def fit(self, train: Corpus, dev: Corpus, trial: Trial) -> None:
+        """Count."""
+        if self.config["k"] < 0:
+            raise UsageError(f"count-bigram: k={self.config['k']:g} must not be negative")
+        self.params["counts"] = pair_counts(train)
+
+    def log_probs(self, inputs: Ints) -> Floats:
+        """(B, T) -> (B, T, V)."""
+        smoothed = self.params["counts"] + self.config["k"]  # (V, V)
+        total = smoothed.sum(axis=1, keepdims=True)
+        probabilities = np.where(total > 0, smoothed / np.where(total > 0, total, 1), 1 / len(total))
+        with np.errstate(divide="ignore"):
+            return np.log(probabilities)[inputs]
