@@ -28,8 +28,7 @@ Context = int | None | Callable[[Config], "int | None"]
 def sliding(inputs: Ints, context: int) -> Ints:
     """The last `context` inputs at every position: (B, T) -> (B, T, context), left-padded with 0."""
     padded = np.pad(inputs, ((0, 0), (context - 1, 0)), constant_values=BOUNDARY)
-    windows: Ints = np.lib.stride_tricks.sliding_window_view(padded, context, axis=1)
-    return windows
+    return np.lib.stride_tricks.sliding_window_view(padded, context, axis=1).copy()
 
 
 @dataclass
