@@ -20,6 +20,7 @@ from harness.statistics import FEWEST
 
 ABSENT = "–"
 SHOWN_SAMPLES = 5
+SAMPLE_WIDTH = 90  # characters of the samples of one model
 LEFT = {"model": "left", "backend": "left", "status": "left"}  # figures stand right
 
 
@@ -170,7 +171,9 @@ def samples(records: Sequence[Record], drawn: Any) -> str:
             shown = [clean(text) or "∅" for text in texts[:SHOWN_SAMPLES]]
             if any("\n" in text for text in texts) or record.data.window:
                 shown = [ascii(texts[0][:70])[1:-1] + "…"]
-            rows.append((clean(f"{label(record)}@{record.backend}"), ", ".join(shown)))
+            line = ", ".join(shown)
+            line = line if len(line) <= SAMPLE_WIDTH else line[: SAMPLE_WIDTH - 1] + "…"
+            rows.append((clean(f"{label(record)}@{record.backend}"), line))
     if not rows:
         return ""
     body = tabulate(rows, tablefmt="plain", disable_numparse=True)

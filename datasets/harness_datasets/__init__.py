@@ -8,7 +8,7 @@ from importlib import resources
 from harness import DatasetSpec, hookimpl
 from harness_datasets import markov
 
-NAMES_SHA256 = "2f9122b5e749c7ce8b97095df7a795bb4b77bf1e032572d0dac5665e272ddf8b"
+NAMES_SHA256 = "42f0f96af0469a05f9620a97a35fb34b02a09ea60dc0e95628a297be674ff87b"
 MAKEMORE = (
     "https://raw.githubusercontent.com/karpathy/makemore/988aa59e4d8fefa526d06f3b453ad116258398d4/names.txt"
 )

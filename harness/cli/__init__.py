@@ -19,6 +19,8 @@ VERBS = {
     "data": "Describe or fetch a dataset.",
 }
 
+MODULES = {"list": "listing"}  # a submodule `list` would hide the built-in in this package
+
 USAGE, DAMAGED_STORE, INTERRUPTED = 2, 6, 130
 
 
@@ -33,7 +35,8 @@ class Verbs(click.Group):
         """Import the verb's module."""
         if name not in VERBS:
             return None
-        command: click.Command = importlib.import_module(f"harness.cli.{name}").command
+        module = MODULES.get(name, name)
+        command: click.Command = importlib.import_module(f"harness.cli.{module}").command
         return command
 
     def resolve_command(

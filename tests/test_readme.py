@@ -1,0 +1,137 @@
+"""What README and the docs promise is run."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import harness
+from harness.cli import main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PLUGINS = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+
+
+def marked(text: str, mark: str) -> str:
+    """The fenced block after `<!-- mark -->`."""
+    found = re.search(rf"<!-- {re.escape(mark)} -->\n```\w*\n(.*?)```", text, re.DOTALL)
+    assert found, f"no block marked {mark}"
+    return found[1]
+
+
+def test_two_commands_of_one_line_stand_first() -> None:
+    """The run and the test command are one line each, in the first 25 lines, and set up everything."""
+    for mark in ("run", "test"):
+        command = marked(README, mark).strip()
+        assert "\n" not in command
+        assert command.startswith("python3 -m venv .venv && .venv/bin/pip install")
+        assert "-c constraints.txt" in command
+        assert README.index(command) < len("\n".join(README.splitlines()[:25]))
+    assert marked(README, "run").strip().endswith("harness run --models all")
+    assert marked(README, "test").strip().endswith("-m pytest")
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    """`.ci/run` reads the command out of README, and finds it."""
+    script = (ROOT / ".ci" / "run").read_text()
+    extract = next(line for line in script.splitlines() if line.startswith("command=$("))
+    shell = f'cd {shlex.quote(str(ROOT))}; {extract}; printf %s "$command"'
+    found = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True)
+    assert found.stdout == marked(README, "test").strip()
+
+
+def test_the_model_of_sixteen_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    """README's model is 16 lines, and its command prints its row."""
+    code = marked(README, "file: unigram.py")
+    assert len(code.splitlines()) == 16
+    Path("unigram.py").write_text(code)
+    command = "harness run --plugin unigram.py --models unigram,count-bigram"
+    assert command in README
+    assert main(shlex.split(command)[1:]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["2", "unigram", "numpy", "27"] in [row[:4] for row in rows]
+
+
+def test_the_notebook_cell() -> None:
+    """README's cell runs as it stands, and its last expression is a record with a score."""
+    pytest.importorskip("torch")
+    *body, last = marked(README, "cell").strip().splitlines()
+    names: dict[str, object] = {}
+    exec("\n".join(body), names)
+    record = eval(last, names)
+    assert isinstance(record, harness.notebook.Record)  # type: ignore[attr-defined]
+    assert record.metrics.test_nll is not None
+    assert "test NLL" in record._repr_html_()
+
+
+def test_more_to_try_is_valid() -> None:
+    """Each further command of README is understood: its dry run, list or describe ends with 0 or no data."""
+    block = re.search(r"More to try:\n\n```sh\n(.*?)```", README, re.DOTALL)
+    assert block
+    Path("poems.txt").write_text("roses are red\nviolets are blue\n" * 100)
+    for line in block[1].splitlines():
+        words = shlex.split(line, comments=True)
+        assert words[0] == "harness"
+        words += ["--dry-run"] if words[1] == "run" else []
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(io.StringIO()):
+            code = main(words[1:])
+        needs_data = "makemore-names" in line or "tinyshakespeare" in line
+        assert code == 0 or needs_data, line
+        assert said.getvalue().strip() or needs_data, line
+
+
+def test_the_tree_has_one_line_a_file() -> None:
+    """README's tree names every file of the packages, and no file that is not there."""
+    tree = README[README.index("## The tree") :]
+    block = re.search(r"```text\n(.*?)```", tree, re.DOTALL)
+    assert block
+    listed: set[str] = set()
+    folders: list[str] = []
+    for line in block[1].splitlines():
+        depth = (len(line) - len(line.lstrip())) // 2
+        name = line.split()[0]
+        folders = [*folders[:depth], name.rstrip("/")]
+        if not name.endswith("/"):
+            listed.add("/".join(folders))
+    shelves = ("harness", "plugins/harness_plugins", "datasets/harness_datasets")
+    there = {path.relative_to(ROOT).as_posix() for shelf in shelves for path in (ROOT / shelf).rglob("*.py")}
+    in_tree = {path for path in listed if path.endswith(".py") and path.startswith(shelves)}
+    assert in_tree == there
+    for path in listed:
+        assert (ROOT / path).exists(), path
+
+
+def test_the_table_of_the_readme_is_one_that_harness_prints() -> None:
+    """The shown table names every registered model and the columns that a run prints."""
+    table = marked(README, "table: harness run --models all")
+    for model in harness.registry.discover().models:  # type: ignore[attr-defined]
+        assert re.search(rf"^ +\d+  {re.escape(model)} ", table, re.MULTILINE), model
+    for column in ("rank", "params", "dev NLL", "test NLL", "bits", "behind best", "train s", "eval ch/s"):
+        assert column in table
+
+
+def test_the_files_of_the_plugin_page(capsys: pytest.CaptureFixture[str]) -> None:
+    """The logger and the dataset of docs/plugins.md work together in one run."""
+    for name in ("logger.py", "vowels.py"):
+        Path(name).write_text(marked(PLUGINS, f"file: {name}"))
+    code = main(
+        shlex.split("run --plugin logger.py --plugin vowels.py --dataset vowels --split all --models uniform")
+    )
+    assert code == 0
+    assert '"model": "uniform"' in Path("log.jsonl").read_text()
+    assert "vowels" in capsys.readouterr().out
+
+
+def test_the_spec_of_the_plugin_page_is_valid() -> None:
+    """The example spec of docs/plugins.md passes the registry's validation."""
+    spec = eval(marked(PLUGINS, "spec"), {"ModelSpec": harness.ModelSpec})
+    harness.registry.validate(spec)  # type: ignore[attr-defined]
+    assert spec.context_of({"context": 4}) == 4
