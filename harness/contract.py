@@ -53,10 +53,13 @@ class Trial:
     _asked: int = field(default=0, init=False)
 
     def elapsed(self) -> float:
-        """Seconds since the fit began, checkpoints left out."""
+        """Seconds since the fit began without checkpoints, which may last a tenth of a budget."""
         if self.started is None:
             self.started = self.clock()
-        return self.clock() - self.started - self.stopped_clock
+        free = self.stopped_clock
+        if self.seconds is not None:
+            free = min(free, 0.1 * self.seconds)
+        return self.clock() - self.started - free
 
     def should_stop(self) -> bool:
         """True from the budget on. Ask once before each step: with a budget of steps it counts."""
@@ -68,11 +71,12 @@ class Trial:
 
     def spent(self) -> float:
         """The share of the budget that is used, 0…1, for schedules; 0 where there is no budget."""
+        shares = [0.0]
         if self.seconds is not None:
-            return min(1.0, self.elapsed() / self.seconds) if self.seconds > 0 else 1.0
-        if self.steps:
-            return min(1.0, max(0, self._asked - 1) / self.steps)
-        return 0.0
+            shares.append(self.elapsed() / self.seconds if self.seconds > 0 else 1.0)
+        if self.steps is not None:
+            shares.append(max(0, self._asked - 1) / self.steps if self.steps > 0 else 1.0)
+        return min(1.0, max(shares))
 
     def progress(self, done: int, total: int, **scalars: float) -> None:
         """Say how far the fit is. `done`: training targets consumed so far, repeats counted."""

@@ -84,9 +84,9 @@ class Corpus:
         """Encode documents; running text takes at most one."""
         if kind == "text" and len(documents) > 1:
             raise DataError("running text is one document")
+        if kind == "lines" and any("\n" in text for text in (alphabet.characters, *documents)):
+            raise DataError("a line cannot hold a line break")
         closing = "\n" if kind == "lines" else ""
-        if kind == "lines" and "\n" in alphabet.characters:
-            raise DataError("line data cannot hold a line break inside a document")
         codes = alphabet._codes | ({"\n": BOUNDARY} if kind == "lines" else {})
         text = "".join(document + closing for document in documents)
         dtype = np.uint8 if alphabet.size <= 256 else np.uint16

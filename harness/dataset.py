@@ -14,7 +14,7 @@ from typing import Any
 from harness import settings
 from harness.contract import DatasetSpec, Model
 from harness.corpus import Alphabet, Kind
-from harness.errors import DataError
+from harness.errors import DataError, HarnessError
 
 Documents = tuple[str, ...]
 
@@ -77,11 +77,17 @@ def open_dataset(spec: DatasetSpec, config: Mapping[str, Any] | None = None) -> 
     """Load, verify and cut the documents of a registered dataset."""
     given = dict(config or {})
     config = {**spec.config, **given}
-    raw = spec.load(**config)
-    if isinstance(raw, bytes | str):
-        content = raw.encode() if isinstance(raw, str) else raw
-    else:
-        content = "".join(f"{document}\n" for document in raw).encode()
+    try:
+        raw = spec.load(**config)
+        if isinstance(raw, bytes | str):
+            content = raw.encode() if isinstance(raw, str) else raw
+        else:
+            content = "".join(f"{document}\n" for document in raw).encode()
+    except HarnessError:
+        raise
+    except (Exception, SystemExit) as error:  # a plugin's code
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise DataError(f"dataset {spec.name} cannot be loaded: {reason}") from error
     found = hashlib.sha256(content).hexdigest()
     if spec.sha256 is not None and found != spec.sha256:
         raise DataError(f"dataset {spec.name}: sha256 is {found}, expected {spec.sha256}")

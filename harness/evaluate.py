@@ -50,25 +50,30 @@ def mean_nll(sums: Float64s, lengths: Ints) -> float | None:
     return math.fsum(sums.tolist()) / total if total else None
 
 
-def normalised(rows: Any, shape: tuple[int, ...], prompt: str = "log_probs") -> Float64s:
-    """Rows as float64, each with its logsumexp taken off; `InvalidModel` where they break the contract."""
+def checked(rows: Any, shape: tuple[int, ...], asked: str = "log_probs") -> Any:
+    """The model's answer where it is an array of that shape and of a legal type."""
     if not isinstance(rows, np.ndarray) or rows.dtype.kind != "f" or rows.dtype.itemsize < 4:
         got = f"an array of {rows.dtype}" if isinstance(rows, np.ndarray) else type(rows).__name__
-        raise InvalidModel(f"{prompt} returned {got}, not a numpy array of float32 or float64")
+        raise InvalidModel(f"{asked} returned {got}, not a numpy array of float32 or float64")
     if rows.shape != shape:
-        raise InvalidModel(f"{prompt} returned shape {rows.shape}, expected {shape}")
-    exact = rows.astype(np.float64)
+        raise InvalidModel(f"{asked} returned shape {rows.shape}, expected {shape}")
+    return rows
+
+
+def normalised(rows: Any, shape: tuple[int, ...], asked: str = "log_probs") -> Float64s:
+    """Rows as float64, each with its logsumexp taken off; `InvalidModel` where one is wrong."""
+    exact = checked(rows, shape, asked).astype(np.float64)
     if np.isnan(exact).any():
-        raise InvalidModel(f"{prompt} returned NaN")
-    highest = exact.max(axis=-1, keepdims=True, initial=-np.inf)  # (…, 1)
+        raise InvalidModel(f"{asked} returned NaN")
+    highest = exact.max(axis=-1, keepdims=True, initial=-np.inf)  # (N, 1)
     if (highest > ROUNDING).any():
-        raise InvalidModel(f"{prompt} returned a log-probability of {highest.max():.6g}, above 0")
+        raise InvalidModel(f"{asked} returned a log-probability of {highest.max():.6g}, above 0")
     with np.errstate(divide="ignore", invalid="ignore"):
-        lse = np.log(np.exp(exact - highest).sum(axis=-1, keepdims=True)) + highest  # (…, 1)
+        lse = np.log(np.exp(exact - highest).sum(axis=-1, keepdims=True)) + highest  # (N, 1)
     off = np.abs(np.where(np.isnan(lse), -np.inf, lse))
     if (off > ROUNDING).any():
         total = float(np.exp(exact).sum(axis=-1).ravel()[int(off.argmax())])
-        raise InvalidModel(f"{prompt}: a row's probabilities sum to {total:.6g}, not 1")
+        raise InvalidModel(f"{asked}: a row's probabilities sum to {total:.6g}, not 1")
     result: Float64s = exact - lse
     return result
 
@@ -105,7 +110,7 @@ def _ask(ask: Ask, inputs: Ints, v: int) -> Float64s:
     for first in range(0, len(inputs), at_once):
         some = np.ascontiguousarray(inputs[first : first + at_once])
         answers.append(normalised(ask(some), (len(some), v), "next_log_probs"))
-    return answers[0] if len(answers) == 1 else np.concatenate(answers)
+    return answers[0] if len(answers) == 1 else np.concatenate([np.zeros((0, v)), *answers])
 
 
 def whole(model: Model, corpus: Corpus) -> Scores:
@@ -115,9 +120,10 @@ def whole(model: Model, corpus: Corpus) -> Scores:
     zero = 0
     for documents in batches(corpus):
         inputs, targets, mask = corpus.batch(documents)  # (B, T)
-        rows = normalised(model.log_probs(inputs), (*inputs.shape, v))  # (B, T, V)
-        picked = np.take_along_axis(rows, targets[..., None], axis=2)[..., 0]
-        scored = np.where(mask, -picked, 0.0)  # (B, T)
+        rows = checked(model.log_probs(inputs), (*inputs.shape, v))  # (B, T, V)
+        legal = normalised(rows[mask], (int(mask.sum()), v))  # (N, V): rows on padding are nobody's
+        scored = np.zeros(mask.shape)  # (B, T)
+        scored[mask] = -legal[np.arange(len(legal)), targets[mask]]
         zero += int(np.isinf(scored).sum())
         sums[documents] = scored.sum(axis=1)
     return Scores(sums, corpus.lengths, zero)
@@ -226,15 +232,16 @@ def disagreement(
     v = corpus.alphabet.size
     chosen = np.sort(rng.choice(len(corpus), min(documents, len(corpus)), replace=False))
     inputs, _, mask = corpus.batch(chosen)  # (B, T)
-    rows = normalised(model.log_probs(inputs), (*inputs.shape, v))  # (B, T, V)
+    rows = checked(model.log_probs(inputs), (*inputs.shape, v))  # (B, T, V)
     for k in range(1, inputs.shape[1] + 1):
         alive = mask[:, k - 1]
+        here = normalised(rows[alive, k - 1], (int(alive.sum()), v))  # (A, V)
         views = {"its prefix alone": inputs[alive, :k]}
         if context is not None and max(1, context) < k:
             views[f"the last {max(1, context)} characters"] = inputs[alive, k - max(1, context) : k]
         for seen, view in views.items():
             alone = _ask(model.next_log_probs, view, v)  # (A, V)
-            if moved(rows[alive, k - 1], alone, tolerance):
+            if moved(here, alone, tolerance):
                 return f"log_probs at position {k} differs from next_log_probs on {seen}"
     return None
 

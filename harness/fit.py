@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +12,7 @@ import numpy as np
 from harness.contract import Model, Trial
 from harness.corpus import Corpus
 from harness.errors import Diverged
+from harness.seeds import seed_everything
 
 WARM_UP_DOCUMENTS = 64
 WARM_UP_CHARACTERS = 4096  # of running text, which is one document
@@ -44,15 +43,6 @@ class Fitted:
     claimed: bool  # whether `targets_consumed` rests on the plugin's word
     over_budget: bool
     curve: list[tuple[float, float]] = field(default_factory=list)
-
-
-def seed_everything(seed: int) -> None:
-    """Seed the global generators that a plugin may use; torch only where it is loaded."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch: Any = sys.modules.get("torch")
-    if torch is not None:
-        torch.manual_seed(seed)
 
 
 def fit(

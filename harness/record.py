@@ -107,7 +107,7 @@ class Record(msgspec.Struct, kw_only=True):
     throughput: Throughput = msgspec.field(default_factory=Throughput)
     parameters: int | None = None
     peak_rss_bytes: int | None = None
-    curve: list[tuple[float, float]] = []  # train seconds, dev NLL
+    curve: list[tuple[float, float | None]] = []  # train seconds, dev NLL
     data: Data
     samples: str | None = None  # side file
     scores: str | None = None  # side file

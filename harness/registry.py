@@ -25,6 +25,7 @@ from harness.contract import DatasetSpec, Model, ModelSpec
 from harness.errors import Unavailable, UnknownName, UsageError
 
 GROUP = "harness"
+OURS = "nextchar-harness"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 LOAD_SECONDS = 10.0
 
@@ -78,7 +79,7 @@ def discover(files: Iterable[str | Path] = (), *, guard_files: bool = True) -> R
     registry.manager.add_hookspecs(hookspecs)
     points = importlib.metadata.entry_points(group=GROUP)
     # our own first, so that nobody takes a built-in model's name; then by name
-    for point in sorted(points, key=lambda p: (not p.value.startswith("harness_"), p.name)):
+    for point in sorted(points, key=lambda p: (p.dist is None or p.dist.name != OURS, p.name)):
         dist = point.dist
         name = dist.name if dist else "unknown distribution"
         version = dist.version if dist else ""
@@ -97,7 +98,6 @@ def _add(registry: Registry, name: str, distribution: str, version: str, load: C
     """Load, register and validate one plugin under a guard."""
     try:
         module = load()
-        registry.manager.register(module, name=f"{distribution}:{name}")
         models = _collect(module, "harness_models", ModelSpec)
         datasets = _collect(module, "harness_datasets", DatasetSpec)
         for model in models:
@@ -109,8 +109,9 @@ def _add(registry: Registry, name: str, distribution: str, version: str, load: C
             for spec in specs:
                 if not NAME.fullmatch(spec.name):
                     raise ValueError(f"{kind} name {spec.name!a} is not of the form {NAME.pattern}")
-                if spec.name in known:
+                if spec.name in known or [other.name for other in specs].count(spec.name) > 1:
                     raise ValueError(f"{kind} {spec.name!r} is already registered")
+        registry.manager.register(module, name=f"{distribution}:{name}")
     except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         registry.plugins.append(Plugin(name, distribution, version, error=reason))
@@ -183,15 +184,16 @@ def load_file(path: Path) -> ModuleType:
     """Import one Python file as a plugin module."""
     if not path.is_file():
         raise UsageError(f"no file {path}")
-    name = f"harness_plugin_file_{path.stem}"
+    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
+    name = f"harness_plugin_file_{path.stem}_{digest}"  # two files of one name are two modules
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UsageError(f"{path} is no Python file (its name must end in .py)")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
-    if not hasattr(module, "harness_models") and not hasattr(module, "harness_datasets"):
-        raise UsageError(f"{path} has neither harness_models nor harness_datasets")
+    if not any(hasattr(module, hook) for hook in dir(hookspecs) if hook.startswith("harness_")):
+        raise UsageError(f"{path} has no hook (harness_models, harness_datasets or harness_record)")
     return module
 
 
@@ -213,11 +215,19 @@ def probe(path: Path, seconds: float = LOAD_SECONDS) -> None:
 def missing(spec: ModelSpec, backend: str) -> str | None:
     """Why a backend cannot run here, told without importing it; None where it can."""
     for module in spec.requires_of(backend):
-        if importlib.util.find_spec(module) is None:
-            return f"{module} is not installed: pip install {module}"
+        if not installed(module):
+            return f"{module} is not installed: pip install {module.partition('.')[0]}"
     if backend == "cuda" and (reason := no_cuda()):
         return reason
     return None
+
+
+def installed(module: str) -> bool:
+    """Whether a module can be found, without importing it (of a dotted one, its packages are)."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def no_cuda() -> str | None:
@@ -258,10 +268,9 @@ def code_hash(model: type[Model]) -> str:
 
 
 def default_backend(spec: ModelSpec, device: str | None) -> str:
-    """The first backend that can run here (CUDA's own first with `--device cuda`), else the first."""
-    order: list[str] = list(spec.backends)
-    if device == "cuda" and "cuda" in order:
-        return "cuda"
+    """The first backend that can run here (of the asked device, if it has one), else the first."""
+    first = {"cuda": ("cuda",), "cpu": tuple(name for name in spec.backends if name != "cuda")}
+    order = sorted(spec.backends, key=lambda name: name not in first.get(device or "", ()))
     return next((name for name in order if missing(spec, name) is None), order[0])
 
 

@@ -254,7 +254,7 @@ def run_cell(
         record.timings.checkpoint_s = fitted.checkpoint_s
         record.throughput.train_chars_per_s = fitted.targets_consumed / max(fitted.train_s, 1e-9)
         record.throughput.claimed = fitted.claimed
-        record.curve = fitted.curve
+        record.curve = [(at, finite(nll)) for at, nll in fitted.curve]
         record.parameters = sum(value.size for value in model.params.values())
         if fitted.over_budget:
             record.marks.append(f"over its budget: {fitted.train_s:.2f} s of {made.budget.seconds:g} s")
@@ -485,8 +485,8 @@ class Result:
 
 def new_path(folder: Path) -> Path:
     """A new run file's path: its time, and a few random digits against two at once."""
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    return folder / f"{stamp}-{secrets.token_hex(3)}.jsonl"
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S-%f")
+    return folder / f"{stamp}-{secrets.token_hex(2)}.jsonl"
 
 
 def finish(made: Plan, done: store.Run, folder: Path) -> Result:

@@ -67,6 +67,10 @@ def draw(
         tokens = np.asarray(document)
         if tokens.ndim != 1 or len(tokens) > max(max_length, len(prompt)):
             raise InvalidModel(f"sample returned an array of shape {tokens.shape}")
+        if len(tokens) and tokens.dtype.kind not in "iu":
+            raise InvalidModel(f"sample returned an array of {tokens.dtype}, not of integers")
+        if tokens[: len(prompt)].tolist() != list(prompt):
+            raise InvalidModel("sample returned a document without its prompt")
         if len(tokens) and not (tokens.min() >= 1 and tokens.max() < alphabet.size):
             raise InvalidModel("sample returned a token that is no character")
     truncated = sum(len(document) >= max_length for document in drawn)

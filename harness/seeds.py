@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import random
+import sys
+from typing import Any
+
+import numpy as np
 
 
 def derive(*names: object) -> int:
@@ -16,3 +21,12 @@ def derive(*names: object) -> int:
         text = str(name).encode()
         digest.update(len(text).to_bytes(8, "little") + text)
     return int.from_bytes(digest.digest()[:8], "little") >> 1
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the global generators that a plugin may use; torch only where it is loaded."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch: Any = sys.modules.get("torch")
+    if torch is not None:
+        torch.manual_seed(seed)

@@ -76,6 +76,8 @@ def cut(text: str, separator: str) -> list[str]:
     pieces, depth = [""], 0
     for character in text:
         depth += (character == "(") - (character == ")")
+        if depth < 0:
+            break
         if character == separator and depth == 0:
             pieces.append("")
         else:
@@ -90,6 +92,10 @@ def expand(registry: Registry, item: str, device: str | None) -> list[Choice]:
     head, _, options = item.partition(":")
     name, at, backend = head.partition("@")
     specs = list(registry.models.values()) if name in ("all", "*") else [registry.model(name.strip())]
+    known = {each for spec in specs for each in spec.backends}
+    if at and backend != "*" and backend not in known:
+        where = f" of {name}" if len(specs) == 1 else ""
+        raise UnknownName("backend", backend, known, where=where)
     choices = []
     for spec in specs:
         if not at:
@@ -98,10 +104,8 @@ def expand(registry: Registry, item: str, device: str | None) -> list[Choice]:
             backends = list(spec.backends)
         elif backend in spec.backends:
             backends = [backend]
-        elif name in ("all", "*"):
-            backends = []
         else:
-            raise UnknownName("backend", backend, spec.backends, where=f" of {spec.name}")
+            backends = []  # of `all`, those that have it
         for each in backends:
             choices += grid(spec, each, options)
     return choices

@@ -33,7 +33,7 @@ class Method:
     fractions: tuple[float, float, float] = DEFAULT_FRACTIONS
 
     def __str__(self) -> str:
-        cut = ",".join(f"{fraction:g}" for fraction in self.fractions)
+        cut = ",".join(repr(fraction).removesuffix(".0") for fraction in self.fractions)
         return {
             "grouped": f"grouped:seed={self.seed},fractions={cut}",
             "contiguous": f"contiguous:fractions={cut}",

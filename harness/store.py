@@ -11,8 +11,11 @@ dropped with a warning, a damaged line set aside with one; what remains is reada
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,7 +65,12 @@ class Run:
     def samples(self, record: Record) -> list[str] | None:
         """The drawn documents."""
         path = self.side(record.samples)
-        return None if path is None else msgspec.json.decode(path.read_bytes(), type=list[str])
+        if path is None:
+            return None
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=list[str])
+        except (OSError, msgspec.MsgspecError) as error:
+            raise StoreError(f"{path}: damaged ({error})") from None
 
     def _arrays(self, name: str | None) -> dict[str, Any] | None:
         path = self.side(name)
@@ -71,10 +79,10 @@ class Run:
         import numpy as np
 
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return dict(arrays)
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{path}: {error}") from None
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise StoreError(f"{path}: damaged ({error})") from None
 
 
 def side_folder(path: Path) -> Path:
@@ -90,6 +98,9 @@ class Writer:
         self.count = 0
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{path.parent}: {error.strerror or error}") from None
+        try:
             self._file = path.open("xb")
         except FileExistsError:
             raise UsageError(f"{path} exists: a run file is never overwritten") from None
@@ -110,12 +121,13 @@ class Writer:
 
     def save_arrays(self, name: str, arrays: dict[str, Any]) -> str:
         """Write arrays into a side file; returns its name."""
-        import io
-
         import numpy as np
 
         buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **arrays)
+        with zipfile.ZipFile(buffer, "w") as archive:  # as np.savez, but any name is legal
+            for key, value in arrays.items():
+                with archive.open(f"{key}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asarray(value), allow_pickle=False)
         return self._side(name, buffer.getvalue())
 
     def save_samples(self, name: str, samples: list[str]) -> str:
@@ -124,6 +136,8 @@ class Writer:
 
     def _side(self, name: str, content: bytes) -> str:
         folder = side_folder(self.path)
+        if Path(name).name != name:
+            raise StoreError(f"{name!a} is no name of a side file")
         try:
             folder.mkdir(exist_ok=True)
             partial = folder / f".{name}.part"
@@ -178,13 +192,13 @@ def read(path: Path) -> Run:
             kind, payload = decode_line(line)
             if kind == "header":
                 header = msgspec.json.decode(payload, type=Header)
-                if header.schema != SCHEMA:
+                if header.schema.rpartition("/")[0] != SCHEMA.rpartition("/")[0]:
                     raise ValueError(f"schema {header.schema}, this harness reads {SCHEMA}")
             elif kind == "cell":
                 records.append(msgspec.json.decode(payload, type=Record))
             else:
                 closed = True
-        except (ValueError, msgspec.MsgspecError) as error:
+        except (ValueError, RecursionError, msgspec.MsgspecError) as error:
             if number == 1:
                 raise StoreError(f"{path}: not a run file of harness ({error})") from None
             warnings.append(f"{path}, line {number}: damaged and left out ({error})")
@@ -231,7 +245,9 @@ def find(folder: Path, name: str) -> Path:
         raise UsageError(f"no runs in {folder}: harness run makes one, --results names another folder")
     if name == "latest":
         return files[-1]
-    found = [path for path in files if path.stem.startswith(name)]
+    found = [path for path in files if path.stem == name] or [
+        path for path in files if path.stem.startswith(name)
+    ]
     if len(found) != 1:
         many = "several runs start" if found else "no run starts"
         raise UsageError(f"{many} with {name!r} in {folder}; harness list runs shows them")

@@ -25,6 +25,7 @@ class TorchModel(Model):
 
     _module: Any = None
     _loaded: Any = None
+    _on: str | None = None
 
     @abc.abstractmethod
     def build(self, vocab_size: int, config: Config) -> nn.Module:
@@ -41,7 +42,9 @@ class TorchModel(Model):
                 module.load_state_dict(
                     {name: torch.from_numpy(np.array(v)) for name, v in self.params.items()}
                 )
-            self._module, self._loaded = module.to(self.device), self.params
+            self._module, self._loaded, self._on = module, self.params, None
+        if self._on != self.device:
+            self._module, self._on = self._module.to(self.device), self.device
         found: nn.Module = self._module
         return found
 
@@ -56,15 +59,16 @@ class TorchModel(Model):
         import torch
 
         module = self.module
-        training = module.training
+        modes = [(part, part.training) for part in module.modules()]
         module.eval()
         try:
             with torch.inference_mode():
-                tokens = torch.from_numpy(np.ascontiguousarray(inputs)).to(self.device)
+                tokens = torch.from_numpy(np.array(inputs)).to(self.device)
                 logits = module(tokens).float()
                 return as_array(torch.log_softmax(logits, dim=-1))
         finally:
-            module.train(training)
+            for part, training in modes:
+                part.training = training
 
     def log_probs(self, inputs: Ints) -> Floats:
         """(B, T) -> (B, T, V)."""

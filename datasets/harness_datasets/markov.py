@@ -45,8 +45,8 @@ def law(order: int, vocab: int, seed: int) -> NDArray[np.float64]:
 
 def documents(order: int, vocab: int, seed: int, documents: int) -> list[str]:
     """N documents drawn from the law, all advanced together."""
-    if documents < 1:
-        raise UsageError("markov: documents must be at least 1")
+    if documents < 1 or seed < 0:
+        raise UsageError("markov: documents must be at least 1 and seed not negative")
     characters = alphabet({"vocab": vocab})
     cumulative = np.cumsum(law(order, vocab, seed), axis=1)
     rng = np.random.default_rng([seed, order, vocab, 1])

@@ -92,6 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return USAGE
     except click.ClickException as error:
         return fail(error.format_message(), USAGE)
     except StoreError as error:
@@ -100,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fail(str(error), USAGE)
     except (KeyboardInterrupt, click.Abort):
         return fail("interrupted; finished cells are stored", INTERRUPTED)
-    except BrokenPipeError:  # the reader of our output has gone: nothing is left to say
+    except SystemExit:  # click's answer to a reader that has gone: nothing is left to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return result if isinstance(result, int) else 0
