@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from harness.corpus import Alphabet, Batch, Corpus
     from harness.errors import Diverged
     from harness.hookspecs import hookimpl
-    from harness.notebook import score
-    from harness.runner import load, run
+    from harness.notebook import load, run, score
 
 __version__ = "0.1.0"
 
@@ -33,8 +32,8 @@ _HOMES = {
     "Trial": "harness.contract",
     "WindowModel": "harness.contract",
     "hookimpl": "harness.hookspecs",
-    "load": "harness.runner",
-    "run": "harness.runner",
+    "load": "harness.notebook",
+    "run": "harness.notebook",
     "score": "harness.notebook",
 }
 

@@ -6,6 +6,7 @@ B sequences, T positions, V characters; character 0 is the boundary, and V count
 from __future__ import annotations
 
 import abc
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -78,6 +79,17 @@ class Trial:
             shares.append(max(0, self._asked - 1) / self.steps if self.steps > 0 else 1.0)
         return min(1.0, max(shares))
 
+    def for_warm_up(self, vocab_size: int) -> Trial:
+        """The trial of a warm-up: two steps; its checkpoints answer ln V, the NLL of knowing nothing."""
+        return Trial(
+            self.seed,
+            self.device,
+            self.threads,
+            steps=2,
+            on_checkpoint=lambda model: math.log(vocab_size),
+            on_build=self.on_build,
+        )
+
     def progress(self, done: int, total: int, **scalars: float) -> None:
         """Say how far the fit is. `done`: training targets consumed so far, repeats counted."""
         self.targets_consumed = done
@@ -123,18 +135,7 @@ class Model(abc.ABC):
 
     def warm_up(self, train: Corpus, trial: Trial) -> None:
         """Compile what is to be compiled; called on a throw-away instance with 64 documents."""
-        self.fit(
-            train,
-            train,
-            Trial(
-                trial.seed,
-                trial.device,
-                trial.threads,
-                steps=2,
-                on_checkpoint=lambda model: 0.0,
-                on_build=trial.on_build,
-            ),
-        )
+        self.fit(train, train, trial.for_warm_up(self.vocab_size))
 
     @abc.abstractmethod
     def fit(self, train: Corpus, dev: Corpus, trial: Trial) -> None:
@@ -188,7 +189,8 @@ def choose(logits: Floats, uniform: Floats, temperature: float, top_k: int | Non
     if temperature == 0:
         greedy: Ints = np.argmax(logits, axis=1).astype(np.int64)
         return greedy
-    logits = logits / temperature
+    with np.errstate(over="ignore"):  # a tiny temperature is argmax
+        logits = (logits - logits.max(axis=1, keepdims=True)) / temperature
     if top_k is not None and top_k < logits.shape[1]:
         dropped = np.argsort(-logits, axis=1, kind="stable")[:, top_k:]
         np.put_along_axis(logits, dropped, -np.inf, axis=1)

@@ -147,7 +147,7 @@ class Corpus:
             windows, _ = self.windows(context)
             self._cache["unique", context] = unique_rows(windows, self.alphabet.size)
         contexts, inverse = self._cache["unique", context]
-        return contexts.astype(np.int64, copy=False), inverse.astype(np.int64, copy=False)
+        return contexts.astype(np.int64), inverse.astype(np.int64)
 
     def weighted_windows(self, context: int) -> tuple[Ints, Ints, Ints, Ints]:
         """Distinct contexts and the counts of what follows them, exact and sparse.
@@ -163,9 +163,9 @@ class Corpus:
         rows, following, count = self._cache["weighted", context]
         return (
             contexts,
-            rows.astype(np.int64, copy=False),
-            following.astype(np.int64, copy=False),
-            count.astype(np.int64, copy=False),
+            rows.astype(np.int64),
+            following.astype(np.int64),
+            count.astype(np.int64),
         )
 
     # ---- batches: whole documents

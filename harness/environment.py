@@ -6,8 +6,17 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import time
 from pathlib import Path
 
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
 PACKAGES = ("nextchar-harness", "numpy", "scipy", "torch", "numba")
 
 
@@ -18,14 +27,46 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def thread_variables(threads: int) -> dict[str, str]:
+    """What libraries must find in the environment, before they are loaded, to use so many threads."""
+    return {"OMP_WAIT_POLICY": "passive", **dict.fromkeys(THREAD_VARIABLES, str(threads))}
+
+
+def can_isolate() -> bool:
+    """Whether cells can have processes of their own here (forking and groups: not on Windows)."""
+    return hasattr(os, "fork")
+
+
+def spare_memory(jobs: int) -> int | None:
+    """The default limit of one cell in bytes: four fifths of the machine, shared by `jobs`."""
+    try:
+        whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return None
+    return int(0.8 * whole / jobs)
+
+
+def noise() -> float:
+    """How unsteady the host is: the spread of 30 equal loops of about 1 ms, quartiles over median."""
+    times = []
+    for _ in range(30):
+        before = time.perf_counter()
+        sum(range(40_000))
+        times.append(time.perf_counter() - before)
+    times.sort()
+    return (times[22] - times[7]) / times[15]
+
+
 def describe(threads: int) -> dict[str, object]:
     """The facts that stand in every record: processor, system, versions, threads, load."""
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": cpu(),
-        "cores": cores(),
+        "cores": os.cpu_count(),
+        "affinity": cores(),
         "threads": threads,
+        "noise": round(noise(), 4),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "packages": {name: found for name in PACKAGES if (found := version(name))},
         "commit": commit(),

@@ -59,7 +59,7 @@ def fit(
     """
     seed_everything(trial.seed)
     before = clock()
-    make().warm_up(few(train), Trial(trial.seed, trial.device, trial.threads, steps=2))
+    make().warm_up(few(train), trial.for_warm_up(train.alphabet.size))
     warmup_s = clock() - before
 
     seed_everything(trial.seed)

@@ -1,19 +1,142 @@
-"""The notebook's door: score a model that exists already, without refitting, on the same protocol."""
+"""The door for scripts and notebooks: `run`, `load`, and `score` for a model that exists already."""
 
 from __future__ import annotations
 
+import secrets
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness import environment, runner
+from harness import environment, registry, report, settings, store
 from harness.contract import Floats, Ints, Model, Trial, WindowModel, sliding
-from harness.corpus import Corpus
+from harness.corpus import Corpus, Kind
 from harness.errors import UsageError
+from harness.measure import blank_record, measure
+from harness.plan import Plan, plan
 from harness.record import Record
+from harness.runner import execute, prepare
+
+
+@dataclass(eq=False)
+class Result:
+    """A run with its records, its models and its table."""
+
+    run: store.Run
+    registry: registry.Registry = field(repr=False)
+    looks: int | None = None
+
+    @property
+    def records(self) -> list[Record]:
+        """One record a cell."""
+        return self.run.records
+
+    @property
+    def path(self) -> Path:
+        """The run file."""
+        return self.run.path
+
+    @cached_property
+    def models(self) -> dict[str, Model]:
+        """The fitted models by the label of their record, as far as their parameters were kept."""
+        return {
+            report.label(record) + f"@{record.backend}": model
+            for record in self.records
+            if (model := self.model(record)) is not None
+        }
+
+    def model(self, record: Record) -> Model | None:
+        """The fitted model of a record, rebuilt from its parameters; None where none were kept."""
+        params = self.run.params(record)
+        if params is None:
+            return None
+        spec = self.registry.model(record.model)
+        kind = registry.resolve(spec, record.backend)
+        model = kind(record.data.vocabulary, record.config, np.random.default_rng(record.seed))
+        model.params = params
+        return prepare(model, "cuda" if record.backend == "cuda" else "cpu", spec.context_of(record.config))
+
+    def __str__(self) -> str:
+        table = report.table(self.run.header, self.records, self.run.scores, self.looks)
+        drawn = report.samples(self.records, self.run.samples)
+        return f"{table}\n\n{drawn}" if drawn else table
+
+    def _repr_html_(self) -> str:
+        import html
+
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+
+def new_path(folder: Path) -> Path:
+    """A new run file's path: its time, and a few random digits against two at once."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S-%f")
+    return folder / f"{stamp}-{secrets.token_hex(2)}.jsonl"
+
+
+def finish(made: Plan, done: store.Run, folder: Path) -> Result:
+    """A finished run with the number of looks at its test part."""
+    earlier, _ = store.read_all(folder)
+    earlier = [run for run in earlier if run.path.resolve() != done.path.resolve()]
+    parts = made.split_for(made.cells[0].choice)
+    return Result(done, made.registry, store.looks([*earlier, done], parts.fingerprint))
+
+
+def run(
+    models: str | Sequence[str] = "all",
+    *,
+    plugin: Iterable[str | Path] = (),
+    dataset: str = "names",
+    kind: Kind | None = None,
+    split: str | None = None,
+    seeds: int = 1,
+    budget: str | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+    jobs: int = 1,
+    timeout: float | None = None,
+    memory: int | None = None,
+    in_process: bool = False,
+    fresh: bool = False,
+    results: str | Path | None = None,
+    output: str | Path | None = None,
+) -> Result:
+    """`harness run` for scripts: same arguments, same files; returns the run.
+
+    timeout: seconds a cell; memory: bytes a cell. An interrupted run of the same plan is continued.
+    """
+    made = plan(
+        models,
+        plugins=plugin,
+        data=dataset,
+        kind=kind,
+        method=split,
+        seeds=seeds,
+        budget=budget,
+        device=device,
+        threads=threads,
+        jobs=jobs,
+        timeout=timeout,
+        memory=memory,
+        in_process=in_process,
+    )
+    folder = Path(results) if results is not None else settings.results_dir()
+    done = execute(made, new_path(folder), fresh=fresh)
+    if output is not None:
+        store.copy(done.path, Path(output))
+    return finish(made, done, folder)
+
+
+def load(run: str | Path, *, results: str | Path | None = None, plugin: Iterable[str | Path] = ()) -> Result:
+    """A stored run by its path, its id or `latest`: records and, where kept, models."""
+    folder = Path(results) if results is not None else settings.results_dir()
+    path = store.find(folder, str(run))
+    return Result(store.read(path), registry.discover(plugin))
 
 
 class Existing(Model):
@@ -109,7 +232,7 @@ def score(
     Character 0 is the boundary. A module is put into evaluation mode meanwhile.
     Raises `UsageError` on shapes that do not fit and `InvalidModel` on rows that are no distribution.
     """
-    made = runner.plan("uniform", data=dataset, method=split)
+    made = plan("uniform", data=dataset, method=split)
     parts = made.split_for(made.cells[0].choice)
     v = made.dataset.alphabet.size
     name = getattr(model, "__name__", type(model).__name__)
@@ -125,7 +248,7 @@ def score(
         target = Existing(v, model, context)
     else:
         raise UsageError(f"score: {type(model).__name__} is no Model, torch module or function")
-    record = runner.blank_record(made, made.cells[0], "notebook", parts)
+    record = blank_record(made, made.cells[0], "notebook", parts)
     record.model, record.backend, record.options, record.config = name, "notebook", {}, {}
     record.plugin.distribution, record.plugin.version = "notebook", ""
     record.environment = environment.describe(environment.cores())
@@ -134,7 +257,7 @@ def score(
         model.eval()  # type: ignore[union-attr]
     try:
         before = time.perf_counter()
-        record.metrics, _ = runner.measure(made, target, parts, 1e-4, context, record)
+        record.metrics, _ = measure(made, target, parts, 1e-4, context, record)
         record.timings.evaluate_s = time.perf_counter() - before
     finally:
         if training:

@@ -112,6 +112,8 @@ class Record(msgspec.Struct, kw_only=True):
     samples: str | None = None  # side file
     scores: str | None = None  # side file
     params: str | None = None  # side file
+    stdout: str | None = None  # side file: what the cell printed
+    stderr: str | None = None  # side file
     sample_seed: int | None = None
     environment: dict[str, Any] = {}
     plugin: Plugin
@@ -170,6 +172,7 @@ class Header(msgspec.Struct, kw_only=True):
     split: str
     budget: str
     cells: list[str]  # the resolved selection, in order
+    identity: str = ""  # of the plan: the same command continues an open file with the same one
     environment: dict[str, Any] = {}
 
 

@@ -260,11 +260,31 @@ def resolve(spec: ModelSpec, backend: str) -> type[Model]:
     return loaded
 
 
-def code_hash(model: type[Model]) -> str:
-    """SHA-256 of the source file that holds a model's class; of its name where there is no file."""
-    file = getattr(sys.modules.get(model.__module__), "__file__", None)
-    source = Path(file).read_bytes() if file else f"{model.__module__}.{model.__qualname__}".encode()
-    return hashlib.sha256(source).hexdigest()
+def code_hash(model: type[Model] | str) -> str:
+    """SHA-256 of the sources that hold a backend's class, which is not imported for it.
+
+    Of a class in a package, every Python file of its top package: what it leans on counts too.
+    """
+    module = model.partition(":")[0] if isinstance(model, str) else model.__module__
+    loaded = sys.modules.get(module)
+    origin = getattr(loaded, "__file__", None)
+    if origin is None:
+        try:
+            spec = importlib.util.find_spec(module)
+        except (ImportError, ValueError):
+            spec = None
+        origin = spec.origin if spec else None
+    if origin is None or not Path(origin).is_file():
+        return hashlib.sha256(f"{model}".encode()).hexdigest()
+    file = Path(origin)
+    depth = module.count(".") + (file.name == "__init__.py")
+    if depth == 0:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    files = sorted(file.parents[depth - 1].rglob("*.py"))
+    digest = hashlib.sha256()
+    for each in files:
+        digest.update(each.name.encode() + b"\0" + each.read_bytes())
+    return digest.hexdigest()
 
 
 def default_backend(spec: ModelSpec, device: str | None) -> str:

@@ -158,7 +158,7 @@ def warnings(records: Sequence[Record]) -> list[str]:
                 )
         zero = [f"{count:,} in {part}" for part, count in m.zero_probability.items() if count]
         if zero:
-            lines.append(f"{name}: targets with p = 0: {', '.join(zero)}.")
+            lines.append(clean(f"{name}: targets with p = 0: {', '.join(zero)}."))
     return lines
 
 

@@ -1,102 +1,47 @@
 """The straight line over all cells: dataset → split → fit → evaluate → sample → record.
 
-`plan` decides what is run, `execute` runs it; `run` and `load` are the same for scripts.
+Each cell has a process of its own (`engine`), unless the plan says otherwise; its model is then a
+proxy, and everything here is the same for both. Quality may be measured side by side; speed is
+measured alone.
 """
 
 from __future__ import annotations
 
-import math
-import re
-import secrets
+import contextlib
+import os
+import signal
+import threading
 import time
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
 import numpy as np
 
-from harness import (
-    __version__,
-    dataset,
-    environment,
-    evaluate,
-    registry,
-    report,
-    sample,
-    selection,
-    settings,
-    split,
-    statistics,
-    store,
-)
+from harness import __version__, engine, environment, evaluate, registry, sample, store
 from harness.contract import Model, Trial, WindowModel
-from harness.corpus import Kind
-from harness.errors import Diverged, InvalidModel, StoreError, Unavailable, UnknownName, UsageError
-from harness.fit import Budget, fit, not_finite
-from harness.record import Data, Header, Metrics, Plugin, Record, Status, finite
+from harness.errors import Diverged, InvalidModel, StoreError, Unavailable
+from harness.fit import Fitted, fit, not_finite
+from harness.measure import blank_record, dev_nll, measure
+from harness.plan import Cell, Plan, plan
+from harness.record import Header, Record, Status, finite
 from harness.seeds import derive
-from harness.selection import Choice
+from harness.split import Split
+
+__all__ = ["Watcher", "execute", "plan"]
 
 SAMPLES = 20
 
 
-@dataclass(frozen=True, eq=False)
-class Cell:
-    """One row to come."""
-
-    index: int
-    choice: Choice
-    repeat: int
-    seed: int
-
-    @property
-    def label(self) -> str:
-        """`mlp@numpy:context=8 #2`."""
-        return self.choice.label + (f" #{self.repeat + 1}" if self.repeat else "")
-
-
-@dataclass(eq=False)
-class Plan:
-    """Everything that a run needs, resolved and checked before the first cell starts."""
-
-    registry: registry.Registry
-    dataset: dataset.Dataset
-    method: split.Method
-    cells: list[Cell]
-    budget: Budget
-    threads: int
-    _splits: dict[bool, split.Split] = field(default_factory=dict)
-    _true_scores: dict[str, evaluate.Scores] = field(default_factory=dict)
-
-    def split_for(self, choice: Choice) -> split.Split:
-        """The parts; a model that needs dev gets one where the method has none."""
-        needs = choice.spec.uses_dev_of(choice.config) and self.method.name == "makemore"
-        if needs not in self._splits:
-            self._splits[needs] = split.divide(
-                self.dataset.documents,
-                self.dataset.alphabet,
-                self.dataset.kind,
-                self.method,
-                uses_dev=needs,
-            )
-        return self._splits[needs]
-
-    def true_scores(self, parts: split.Split) -> evaluate.Scores | None:
-        """The true source's own scores on test (synthetic data)."""
-        source = self.dataset.true_source
-        if source is None or not len(parts.test.corpus):
-            return None
-        if parts.method not in self._true_scores:
-            self._true_scores[parts.method] = evaluate.score(source, parts.test.corpus, None)
-        return self._true_scores[parts.method]
-
-
 class Watcher:
     """Told of a run's progress; does nothing by itself."""
+
+    def resumed(self, done: int, cells: int, path: Path) -> None:
+        """An open run of the same plan is continued."""
 
     def started(self, cell: Cell) -> None:
         """A cell begins."""
@@ -111,82 +56,40 @@ class Watcher:
         """Something beside the cells went wrong, and the run goes on."""
 
 
-def plan(
-    models: str | Sequence[str] = "all",
-    *,
-    plugins: Iterable[str | Path] = (),
-    data: str = "names",
-    kind: Kind | None = None,
-    method: str | None = None,
-    seeds: int = 1,
-    budget: str | None = None,
-    device: str | None = None,
-) -> Plan:
-    """Resolve and check everything; a mistake is a `UsageError` before anything has run."""
-    found = registry.discover(plugins)
-    choices = selection.choose(found, [models] if isinstance(models, str) else models, device)
-    if seeds < 1:
-        raise UsageError("--seeds must be at least 1")
-    opened = open_data(found, data, kind)
-    parsed = split.parse(method or opened.default_split)
-    cells: list[Cell] = []
-    for choice in choices:
-        for repeat in range(seeds):
-            seed = derive(
-                opened.name,
-                str(parsed),
-                choice.spec.name,
-                choice.backend,
-                sorted(choice.config.items()),
-                repeat,
-            )
-            cells.append(Cell(len(cells), choice, repeat, seed))
-    made = Plan(found, opened, parsed, cells, parse_budget(budget), environment.cores())
-    made.split_for(choices[0])
-    return made
+def execute(
+    made: Plan, folder_path: Path, watcher: Watcher | None = None, *, fresh: bool = False
+) -> store.Run:
+    """Run every cell into one run file; a cell that breaks is a row, and the others go on.
 
-
-def open_data(found: registry.Registry, name: str, kind: Kind | None = None) -> dataset.Dataset:
-    """A dataset by its name on the command line."""
-    head, options = dataset.parse(name)
-    if head == "file":
-        if not options:
-            raise UsageError("--dataset file:PATH needs a path")
-        return dataset.open_file(Path(options), kind)
-    if kind is not None:
-        raise UsageError(f"--as is for file:PATH; {head} has its own kind")
-    if head not in found.datasets:
-        raise UnknownName("dataset", head, [*found.datasets, "file:PATH"])
-    spec = found.datasets[head]
-    given = {}
-    for option in selection.cut(options, ",") if options else []:
-        key, equals, value = option.partition("=")
-        if not equals:
-            raise UsageError(f"dataset {head}: {option!r} is not KEY=VALUE")
-        given[key.strip()] = value.strip()
-    return dataset.open_dataset(spec, selection.read_options(head, given, spec.config, {}))
-
-
-def parse_budget(text: str | None) -> Budget:
-    """`2000steps` or `30s`."""
-    if text is None:
-        return Budget()
-    match = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*(steps?|s|m)", text.strip())
-    number = float(match[1]) if match else 0.0
-    if not match or number <= 0 or (match[2].startswith("step") and number != int(number)):
-        raise UsageError(f"--budget {text!r}: write it as 2000steps, 30s or 5m")
-    if match[2].startswith("step"):
-        return Budget(steps=int(number))
-    return Budget(seconds=number * (60 if match[2] == "m" else 1))
-
-
-# ---- running
-
-
-def execute(made: Plan, path: Path, watcher: Watcher | None = None, *, params: bool = True) -> store.Run:
-    """Run every cell into one run file; a cell that breaks is a row, and the others go on."""
+    folder_path: the new run file. An open file of the same plan beside it is continued instead,
+    unless `fresh`. Interrupted (SIGINT, SIGTERM), it leaves an open file: what was finished stays.
+    """
     watcher = watcher or Watcher()
-    facts = environment.describe(made.threads)
+    facts = environment.describe(made.how.threads)
+    writer = open_writer(made, folder_path, facts, fresh=fresh)
+    done = {record.cell for record in writer.records}
+    if done:
+        watcher.resumed(len(done), len(made.cells), writer.path)
+    todo = [cell for cell in made.cells if cell.index not in done]
+    complete = False
+    with Interrupts(writer) as interrupts, engine.Engine(made.how.threads) as processes:
+        shift = Shift(made, writer, watcher, processes, facts, interrupts.stopping)
+        interrupts.at_once = processes.kill
+        try:
+            if made.how.jobs == 1:
+                for cell in todo:
+                    shift.work(cell)
+            else:
+                shift.work_side_by_side(todo)
+            complete = True
+        finally:
+            writer.close(complete=complete)
+    return store.read(writer.path)
+
+
+def open_writer(made: Plan, path: Path, facts: dict[str, object], *, fresh: bool) -> store.Writer:
+    """The run file: an open one of the same plan, or a new one."""
+    identity = made.identity
     header = Header(
         run_id=path.stem,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -195,93 +98,251 @@ def execute(made: Plan, path: Path, watcher: Watcher | None = None, *, params: b
         split=str(made.method),
         budget=str(made.budget),
         cells=[cell.label for cell in made.cells],
+        identity=identity,
         environment=facts,
     )
-    writer = store.Writer(path, header)
-    complete = False
-    try:
-        for cell in made.cells:
-            watcher.started(cell)
-            record = run_cell(made, cell, writer, watcher, params=params)
-            record.environment = facts
-            writer.cell(record)
-            for problem in registry.tell(made.registry, record):
-                watcher.warned(problem)
-            watcher.finished(cell, record)
-        complete = True
-    finally:
-        writer.close(complete=complete)
-    return store.read(path)
+    unfinished = None if fresh else store.find_open(path.parent, identity)
+    if unfinished is not None:
+        return store.Writer(unfinished, header, resume=True)
+    return store.Writer(path, header)
 
 
-def run_cell(
-    made: Plan, cell: Cell, writer: store.Writer, watcher: Watcher, *, params: bool = True
-) -> Record:
-    """One cell, from fit to record, under a guard: what a plugin raises becomes its status."""
-    choice, parts = cell.choice, made.split_for(cell.choice)
-    record = blank_record(made, cell, writer.path.stem, parts)
-    phase = "start"
-    model: Model | None = None
-    try:
-        made_class = registry.resolve(choice.spec, choice.backend)
-        record.plugin.code_hash = registry.code_hash(made_class)
+class Interrupts:
+    """Ctrl-C and TERM: once, the line that is being written is finished; twice, at once."""
+
+    def __init__(self, writer: store.Writer) -> None:
+        self.writer = writer
+        self.stopping = threading.Event()
+        self.at_once: Callable[[], None] = lambda: None
+        self.before: dict[int, object] = {}
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self.before[number] = signal.signal(number, self.handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]  # what signal() gave us
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """The signal's handler, in the main thread."""
+        if self.stopping.is_set():
+            self.at_once()
+            os._exit(130)
+        self.stopping.set()
+        if not self.writer.writing:
+            raise KeyboardInterrupt
+
+
+class Gate:
+    """Lets work be shared, or done alone; who waits to be alone goes first."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.sharing = 0
+        self.waiting = 0
+        self.taken = False
+
+    @contextlib.contextmanager
+    def shared(self) -> Iterator[None]:
+        """Beside others who share."""
+        with self.changed:
+            self.changed.wait_for(lambda: not self.taken and not self.waiting)
+            self.sharing += 1
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.sharing -= 1
+                self.changed.notify_all()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """With nobody beside."""
+        with self.changed:
+            self.waiting += 1
+            self.changed.wait_for(lambda: not self.taken and not self.sharing)
+            self.waiting -= 1
+            self.taken = True
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.taken = False
+                self.changed.notify_all()
+
+
+@dataclass(eq=False)
+class Shift:
+    """What all cells of one run share."""
+
+    made: Plan
+    writer: store.Writer
+    watcher: Watcher
+    processes: engine.Engine
+    facts: dict[str, object]
+    stopping: threading.Event
+    gate: Gate = field(default_factory=Gate)
+
+    def work_side_by_side(self, cells: list[Cell]) -> None:
+        """`jobs` cells at a time, each driven by a thread."""
+        with ThreadPoolExecutor(self.made.how.jobs) as pool:
+            running = [pool.submit(self.work, cell) for cell in cells]
+            try:
+                done, _ = wait(running, return_when=FIRST_EXCEPTION)
+                for future in done:
+                    future.result()
+            except BaseException:
+                self.stopping.set()
+                self.processes.kill()
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+
+    def work(self, cell: Cell) -> None:
+        """Run one cell and write its record."""
+        if self.stopping.is_set():
+            raise KeyboardInterrupt
+        self.watcher.started(cell)
+        record = self.run(cell)
+        if self.stopping.is_set():
+            raise KeyboardInterrupt  # its process was ended by us: no result
+        record.environment = self.facts
+        self.writer.cell(record)
+        if self.stopping.is_set():
+            raise KeyboardInterrupt
+        for problem in registry.tell(self.made.registry, record):
+            self.watcher.warned(problem)
+        self.watcher.finished(cell, record)
+
+    def run(self, cell: Cell) -> Record:
+        """One cell, from fit to record, under a guard: what a plugin does becomes its status."""
+        parts = self.made.split_for(cell.choice)
+        record = blank_record(self.made, cell, self.writer.path.stem, parts)
+        phase = Phase()
+        try:
+            with self.housed(cell, parts, record) as make:
+                self.follow(cell, parts, record, make, phase)
+        except Unavailable as error:
+            record.status, record.reason = "skipped", str(error)
+        except StoreError:
+            raise
+        except (Exception, SystemExit) as error:
+            record.status, record.reason = verdict(error, phase, self.made.how.timeout)
+        return record
+
+    @contextlib.contextmanager
+    def housed(self, cell: Cell, parts: Split, record: Record) -> Iterator[Callable[[], Model]]:
+        """Where the cell's model lives: a function that makes a new instance there."""
+        choice = cell.choice
         context = choice.spec.context_of(choice.config)
         device = "cuda" if choice.backend == "cuda" else "cpu"
+        v = self.made.dataset.alphabet.size
+        if reason := registry.missing(choice.spec, choice.backend):
+            raise Unavailable(reason)
+        if self.made.how.in_process:
+            kind = registry.resolve(choice.spec, choice.backend)
+            yield lambda: prepare(kind(v, choice.config, np.random.default_rng(cell.seed)), device, context)
+            return
+        how = self.made.how
+        start = self.processes.kind_for(choice.backend, choice.spec.requires_of(choice.backend))
+        with self.gate.shared():
+            child, make = engine.opened(
+                self.processes,
+                start,
+                engine.Limits(how.timeout, how.memory, how.threads),
+                {
+                    "plugins": list(how.plugins),
+                    "model": choice.spec.name,
+                    "backend": choice.backend,
+                    "config": dict(choice.config),
+                    "vocabulary": v,
+                    "device": device,
+                    "context": context,
+                },
+                {"train": parts.train, "dev": parts.dev.corpus},
+            )
+        record.timings.start_s = child.start_s
+        try:
+            yield lambda: make(cell.seed)
+        finally:
+            record.peak_rss_bytes = child.peak()
+            child.close()
+            for name, output in child.outputs.items():
+                if text := output.text():
+                    side = self.writer.save_output(f"{cell.index}.{name}.txt", text)
+                    setattr(record, name, side)
 
-        def make() -> Model:
-            built = made_class(made.dataset.alphabet.size, choice.config, np.random.default_rng(cell.seed))
-            return prepare(built, device, context)
+    def follow(
+        self, cell: Cell, parts: Split, record: Record, make: Callable[[], Model], phase: Phase
+    ) -> None:
+        """The line: fit → evaluate → time → sample; each step fills the record."""
+        made, choice = self.made, cell.choice
+        context = choice.spec.context_of(choice.config)
+        with self.gate.shared():
+            phase.name = "fit"
+            fitted = self.fit(cell, parts, make, context)
+            model = phase.model = fitted.model
+            note_fit(record, fitted, made.budget.seconds)
+            phase.name = "evaluate"
+            before = time.perf_counter()
+            metrics, arrays = measure(made, model, parts, choice.spec.tolerance, context, record)
+            record.timings.evaluate_s = time.perf_counter() - before
+        with self.gate.alone():
+            record.throughput.eval_chars_per_s = evaluate.throughput(model, parts.test.corpus, context)
+            phase.name = "sample"
+            record.sample_seed = derive(cell.seed, "sample")
+            longest = sample.longest(parts.train)
+            drawn = sample.draw(model, SAMPLES, made.dataset.alphabet, longest, record.sample_seed)
+            record.timings.sample_s = drawn.seconds
+            record.throughput.sample_chars_per_s = drawn.chars_per_s
+        record.metrics = metrics  # only now: a cell that breaks anywhere has no score
+        record.samples = self.writer.save_samples(f"{cell.index}.samples.json", drawn.texts)
+        record.scores = self.writer.save_arrays(f"{cell.index}.scores.npz", arrays)
+        if model.params:
+            record.params = self.writer.save_arrays(f"{cell.index}.params.npz", model.params)
 
+    def fit(self, cell: Cell, parts: Split, make: Callable[[], Model], context: int | None) -> Fitted:
+        """Fit under the plan's budget, or the spec's own."""
+        made, choice = self.made, cell.choice
+        own = None if made.budget.seconds else choice.spec.steps_of(choice.config)
         trial = Trial(
             cell.seed,
-            device,
-            made.threads,
+            "cuda" if choice.backend == "cuda" else "cpu",
+            made.how.threads,
             seconds=made.budget.seconds,
-            steps=made.budget.steps or (None if made.budget.seconds else choice.spec.steps_of(choice.config)),
-            on_progress=lambda done, total, scalars: watcher.progressed(cell, done, total, scalars),
+            steps=made.budget.steps or own,
+            on_progress=lambda done, total, scalars: self.watcher.progressed(cell, done, total, scalars),
         )
-        phase = "fit"
-        fitted = fit(
+        return fit(
             make,
             parts.train,
             parts.dev.corpus,
             trial,
             lambda current: dev_nll(current, parts.dev, context),
         )
-        model = fitted.model
-        record.timings.warmup_s = fitted.warmup_s
-        record.timings.train_s = fitted.train_s
-        record.timings.checkpoint_s = fitted.checkpoint_s
-        record.throughput.train_chars_per_s = fitted.targets_consumed / max(fitted.train_s, 1e-9)
-        record.throughput.claimed = fitted.claimed
-        record.curve = [(at, finite(nll)) for at, nll in fitted.curve]
-        record.parameters = sum(value.size for value in model.params.values())
-        if fitted.over_budget:
-            record.marks.append(f"over its budget: {fitted.train_s:.2f} s of {made.budget.seconds:g} s")
-        phase = "evaluate"
-        before = time.perf_counter()
-        metrics, arrays = measure(made, model, parts, choice.spec.tolerance, context, record)
-        record.timings.evaluate_s = time.perf_counter() - before
-        record.throughput.eval_chars_per_s = evaluate.throughput(model, parts.test.corpus, context)
-        phase = "sample"
-        record.sample_seed = derive(cell.seed, "sample")
-        drawn = sample.draw(
-            model, SAMPLES, made.dataset.alphabet, sample.longest(parts.train), record.sample_seed
-        )
-        record.timings.sample_s = drawn.seconds
-        record.throughput.sample_chars_per_s = drawn.chars_per_s
-        record.metrics = metrics  # only now: a cell that breaks anywhere has no score
-        record.samples = writer.save_samples(f"{cell.index}.samples.json", drawn.texts)
-        record.scores = writer.save_arrays(f"{cell.index}.scores.npz", arrays)
-        if params and model.params:
-            record.params = writer.save_arrays(f"{cell.index}.params.npz", model.params)
-    except Unavailable as error:
-        record.status, record.reason = "skipped", str(error)
-    except StoreError:
-        raise
-    except (Exception, SystemExit) as error:
-        record.status, record.reason = verdict(error, phase, model)
-    return record
+
+
+@dataclass
+class Phase:
+    """Where a cell is, for the reason that it is given when it breaks."""
+
+    name: str = "start"
+    model: Model | None = None
+
+
+def note_fit(record: Record, fitted: Fitted, seconds: float | None) -> None:
+    """What a fit took, into its record."""
+    record.timings.warmup_s = fitted.warmup_s
+    record.timings.train_s = fitted.train_s
+    record.timings.checkpoint_s = fitted.checkpoint_s
+    record.throughput.train_chars_per_s = fitted.targets_consumed / max(fitted.train_s, 1e-9)
+    record.throughput.claimed = fitted.claimed
+    record.curve = [(at, finite(nll)) for at, nll in fitted.curve]
+    record.parameters = sum(value.size for value in fitted.model.params.values())
+    if fitted.over_budget:
+        record.marks.append(f"over its budget: {fitted.train_s:.2f} s of {seconds:g} s")
 
 
 def prepare(model: Model, device: str, context: int | None) -> Model:
@@ -292,244 +353,21 @@ def prepare(model: Model, device: str, context: int | None) -> Model:
     return model
 
 
-def verdict(error: BaseException, phase: str, model: Model | None) -> tuple[Status, str]:
+def verdict(error: BaseException, phase: Phase, timeout: float | None) -> tuple[Status, str]:
     """The status and the reason that an exception stands for."""
     text = " ".join(str(error).split())
     if isinstance(error, Diverged):
         return "diverged", text or "training diverged"
     if isinstance(error, InvalidModel):
-        if model is not None and (bad := not_finite(model.params)):
+        if phase.model is not None and (bad := not_finite(phase.model.params)):
             return "diverged", f"parameter {bad!r} is not finite"
         return "invalid", text
-    if isinstance(error, MemoryError):
-        return "out-of-memory", f"{phase}: {text or 'not enough memory'}"
+    if isinstance(error, engine.CellTimeout):
+        return "timeout", f"{phase.name}: over the limit of {timeout:g} s"
+    if isinstance(error, MemoryError) or getattr(error, "out_of_memory", False):
+        return "out-of-memory", f"{phase.name}: {text or 'not enough memory'}"
+    if isinstance(error, engine.CellError | engine.CellDied):
+        return "failed", f"{phase.name}: {text}"
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return "failed", f"{phase}: {type(error).__name__}: {text}{where}"
-
-
-def blank_record(made: Plan, cell: Cell, run_id: str, parts: split.Split) -> Record:
-    """What is known of a cell before it runs."""
-    choice, plugin = cell.choice, made.registry.plugin_of(cell.choice.spec.name)
-    corpora = {"train": parts.train, "dev": parts.dev.corpus, "test": parts.test.corpus}
-    source = made.dataset.true_source
-    entropy = getattr(source, "entropy_rate", None)
-    marks = []
-    if parts.dev_from_train:
-        marks.append("needs a dev part: the last 1,000 training words are its dev, the others its train")
-    if made.budget.seconds is not None:
-        marks.append(f"budget of {made.budget} wall clock: not reproducible to the bit")
-    text = made.dataset.kind == "text"
-    return Record(
-        run_id=run_id,
-        cell=cell.index,
-        model=choice.spec.name,
-        backend=choice.backend,
-        options=choice.given,
-        config=dict(choice.config),
-        dataset=made.dataset.name,
-        split=parts.method,
-        repeat=cell.repeat,
-        seed=cell.seed,
-        budget=str(made.budget),
-        status="ok",
-        marks=marks,
-        data=Data(
-            dataset_sha256=made.dataset.sha256,
-            split_fingerprint=parts.fingerprint,
-            vocabulary=made.dataset.alphabet.size,
-            documents={part: len(corpus) for part, corpus in corpora.items()},
-            targets={part: corpus.targets for part, corpus in corpora.items()},
-            overlap=parts.overlap(),
-            units=units_in(parts.test),
-            in_sample=parts.in_sample,
-            dev_from_train=parts.dev_from_train,
-            window=window_of(choice) if text else {},
-            entropy_rate=None if entropy is None else entropy(),
-        ),
-        plugin=Plugin(distribution=plugin.distribution, version=plugin.version),
-    )
-
-
-def window_of(choice: Choice) -> dict[str, int]:
-    """The windows in which running text is scored."""
-    overlap = max(evaluate.WINDOW - evaluate.STRIDE, choice.spec.context_of(choice.config) or 0)
-    return {"inputs": overlap + evaluate.STRIDE, "stride": evaluate.STRIDE}
-
-
-def units_in(part: split.Part) -> int:
-    """Units of uncertainty: distinct documents, or blocks of running text."""
-    if part.corpus.kind == "text":
-        return len(evaluate.in_blocks(np.zeros(part.corpus.targets)).lengths)
-    return len(np.unique(part.units))
-
-
-def dev_nll(model: Model, dev: split.Part, context: int | None) -> float:
-    """The answer to a checkpoint."""
-    nll = evaluate.score(model, dev.corpus, context).nll
-    if nll is None:
-        raise UsageError(f"checkpoint: {dev.absent}")
-    return nll
-
-
-def measure(
-    made: Plan,
-    model: Model,
-    parts: split.Split,
-    tolerance: float,
-    context: int | None,
-    record: Record,
-) -> tuple[Metrics, dict[str, Any]]:
-    """Every NLL of a fitted model with its interval, and the per-document scores behind them."""
-    metrics = Metrics()
-    arrays: dict[str, Any] = {}
-    for name, part in (("dev", parts.dev), ("test", parts.test)):
-        if part.absent is not None:
-            record.absent[f"{name}_nll"] = part.absent
-            continue
-        rng = np.random.default_rng(derive(record.seed, "agreement", name))
-        if problem := evaluate.disagreement(model, part.corpus, context, tolerance, rng):
-            raise InvalidModel(problem)
-        scores = evaluate.score(model, part.corpus, context)
-        text = part.corpus.kind == "text"
-        units = np.arange(len(scores.sums)) if text else part.units
-        arrays |= {
-            f"{name}_sums": scores.sums,
-            f"{name}_lengths": scores.lengths,
-            f"{name}_units": units,
-        }
-        fill(metrics, name, scores, units, None if text else part.seen)
-    truth = made.true_scores(parts)
-    if truth is not None and metrics.test_nll is not None:
-        excess = statistics.paired(arrays["test_sums"], truth.sums, truth.lengths, arrays["test_units"])
-        metrics.excess, metrics.excess_half = excess.nats, excess.half
-    train = evaluate.score_train(model, parts.train, context)
-    metrics.train_nll = finite(train.nll)
-    metrics.zero_probability["train"] = train.zero_probability
-    return metrics, arrays
-
-
-def fill(metrics: Metrics, part: str, scores: evaluate.Scores, units: Any, seen: Any) -> None:
-    """The metrics of one held-out part; all null where a target had p = 0."""
-    metrics.zero_probability[part] = scores.zero_probability
-    nll = finite(scores.nll)
-    if nll is None:
-        return
-    sums, lengths = statistics.clusters(scores.sums, scores.lengths, units)
-    se = statistics.standard_error(sums, lengths)
-    setattr(metrics, f"{part}_nll", nll)
-    setattr(metrics, f"{part}_nll_se", se)
-    setattr(metrics, f"{part}_nll_half", statistics.half_interval(se, len(sums)))
-    if part == "test":
-        metrics.test_bits = nll / math.log(2)
-        metrics.test_perplexity = math.exp(nll)
-        if seen is not None:
-            metrics.test_nll_document = nll * int(scores.lengths.sum()) / len(scores.lengths)
-    if seen is not None and seen.any():
-        for side, mask in (("seen", seen), ("unseen", ~seen)):
-            value = evaluate.mean_nll(scores.sums[mask], scores.lengths[mask])
-            setattr(metrics, f"{part}_nll_{side}", value)
-
-
-# ---- for scripts
-
-
-@dataclass(eq=False)
-class Result:
-    """A run with its records, its models and its table."""
-
-    run: store.Run
-    registry: registry.Registry = field(repr=False)
-    looks: int | None = None
-
-    @property
-    def records(self) -> list[Record]:
-        """One record a cell."""
-        return self.run.records
-
-    @property
-    def path(self) -> Path:
-        """The run file."""
-        return self.run.path
-
-    @cached_property
-    def models(self) -> dict[str, Model]:
-        """The fitted models by the label of their record, as far as their parameters were kept."""
-        return {
-            report.label(record) + f"@{record.backend}": model
-            for record in self.records
-            if (model := self.model(record)) is not None
-        }
-
-    def model(self, record: Record) -> Model | None:
-        """The fitted model of a record, rebuilt from its parameters; None where none were kept."""
-        params = self.run.params(record)
-        if params is None:
-            return None
-        spec = self.registry.model(record.model)
-        made_class = registry.resolve(spec, record.backend)
-        model = made_class(record.data.vocabulary, record.config, np.random.default_rng(record.seed))
-        model.params = params
-        return prepare(model, "cuda" if record.backend == "cuda" else "cpu", spec.context_of(record.config))
-
-    def __str__(self) -> str:
-        table = report.table(self.run.header, self.records, self.run.scores, self.looks)
-        drawn = report.samples(self.records, self.run.samples)
-        return f"{table}\n\n{drawn}" if drawn else table
-
-    def _repr_html_(self) -> str:
-        import html
-
-        return f"<pre>{html.escape(str(self))}</pre>"
-
-
-def new_path(folder: Path) -> Path:
-    """A new run file's path: its time, and a few random digits against two at once."""
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S-%f")
-    return folder / f"{stamp}-{secrets.token_hex(2)}.jsonl"
-
-
-def finish(made: Plan, done: store.Run, folder: Path) -> Result:
-    """A finished run with the number of looks at its test part."""
-    earlier, _ = store.read_all(folder)
-    earlier = [run for run in earlier if run.path.resolve() != done.path.resolve()]
-    parts = made.split_for(made.cells[0].choice)
-    return Result(done, made.registry, store.looks([*earlier, done], parts.fingerprint))
-
-
-def run(
-    models: str | Sequence[str] = "all",
-    *,
-    plugin: Iterable[str | Path] = (),
-    dataset: str = "names",
-    kind: Kind | None = None,
-    split: str | None = None,
-    seeds: int = 1,
-    budget: str | None = None,
-    device: str | None = None,
-    results: str | Path | None = None,
-    output: str | Path | None = None,
-) -> Result:
-    """`harness run` for scripts: same arguments, same files; returns the run."""
-    made = plan(
-        models,
-        plugins=plugin,
-        data=dataset,
-        kind=kind,
-        method=split,
-        seeds=seeds,
-        budget=budget,
-        device=device,
-    )
-    folder = Path(results) if results is not None else settings.results_dir()
-    done = execute(made, new_path(folder))
-    if output is not None:
-        store.copy(done.path, Path(output))
-    return finish(made, done, folder)
-
-
-def load(run: str | Path, *, results: str | Path | None = None, plugin: Iterable[str | Path] = ()) -> Result:
-    """A stored run by its path, its id or `latest`: records and, where kept, models."""
-    folder = Path(results) if results is not None else settings.results_dir()
-    path = store.find(folder, str(run))
-    return Result(store.read(path), registry.discover(plugin))
+    return "failed", f"{phase.name}: {type(error).__name__}: {text}{where}"

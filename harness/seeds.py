@@ -18,7 +18,7 @@ def derive(*names: object) -> int:
     """
     digest = hashlib.sha256()
     for name in names:
-        text = str(name).encode()
+        text = str(name).encode("utf-8", "surrogatepass")
         digest.update(len(text).to_bytes(8, "little") + text)
     return int.from_bytes(digest.digest()[:8], "little") >> 1
 

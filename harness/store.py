@@ -14,13 +14,19 @@ import hashlib
 import io
 import os
 import shutil
+import threading
 import zipfile
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
+
+try:
+    import fcntl
+except ImportError:  # Windows: one run at a time is up to the user
+    fcntl = None  # type: ignore[assignment]
 
 from harness.errors import StoreError, UsageError
 from harness.record import SCHEMA, Header, Record
@@ -91,11 +97,22 @@ def side_folder(path: Path) -> Path:
 
 
 class Writer:
-    """Writes one run file, line by line; the file must not exist."""
+    """Writes one run file, line by line, and holds its lock.
 
-    def __init__(self, path: Path, header: Header) -> None:
+    The file must not exist, except where an open one is continued (`resume`): then its torn tail is
+    cut off, and `records` are the cells that it holds already.
+    """
+
+    def __init__(self, path: Path, header: Header, *, resume: bool = False) -> None:
         self.path = path
-        self.count = 0
+        self.header = header
+        self.records: list[Record] = []
+        self._file: IO[bytes]
+        self.writing = False  # a line is on its way: it is not to be interrupted
+        self._lines = threading.Lock()
+        if resume:
+            self._continue()
+            return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -106,17 +123,32 @@ class Writer:
             raise UsageError(f"{path} exists: a run file is never overwritten") from None
         except OSError as error:
             raise StoreError(f"{path}: {error.strerror or error}") from None
+        if not lock(self._file):
+            raise StoreError(f"{path}: cannot be locked")
         self._write("header", header)
+
+    def _continue(self) -> None:
+        try:
+            self._file = self.path.open("r+b")
+        except OSError as error:
+            raise StoreError(f"{self.path}: {error.strerror or error}") from None
+        if not lock(self._file):
+            raise StoreError(f"{self.path}: another run is writing it")
+        found = read(self.path)
+        self.header, self.records = found.header, found.records
+        content = self._file.read()
+        self._file.truncate(content.rfind(b"\n") + 1)
+        self._file.seek(0, os.SEEK_END)
 
     def cell(self, record: Record) -> None:
         """Append one cell."""
         self._write("cell", record)
-        self.count += 1
+        self.records.append(record)
 
     def close(self, *, complete: bool = True) -> None:
         """Close the file, for good where the run is complete."""
         if complete:
-            self._write("end", _End(self.count))
+            self._write("end", _End(len(self.records)))
         self._file.close()
 
     def save_arrays(self, name: str, arrays: dict[str, Any]) -> str:
@@ -134,6 +166,10 @@ class Writer:
         """Write samples into a side file; returns its name."""
         return self._side(name, msgspec.json.format(msgspec.json.encode(samples), indent=0) + b"\n")
 
+    def save_output(self, name: str, content: bytes) -> str:
+        """Write what a cell printed into a side file; returns its name."""
+        return self._side(name, content)
+
     def _side(self, name: str, content: bytes) -> str:
         folder = side_folder(self.path)
         if Path(name).name != name:
@@ -141,19 +177,27 @@ class Writer:
         try:
             folder.mkdir(exist_ok=True)
             partial = folder / f".{name}.part"
-            partial.write_bytes(content)
+            with partial.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
             partial.replace(folder / name)
         except OSError as error:
             raise StoreError(f"{folder / name}: {error.strerror or error}") from None
         return name
 
     def _write(self, kind: str, value: msgspec.Struct) -> None:
-        try:
-            self._file.write(encode_line(kind, msgspec.json.encode(value)))
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            raise StoreError(f"{self.path}: {error.strerror or error}") from None
+        line = encode_line(kind, msgspec.json.encode(value))
+        with self._lines:
+            self.writing = True
+            try:
+                self._file.write(line)
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            except OSError as error:
+                raise StoreError(f"{self.path}: {error.strerror or error}") from None
+            finally:
+                self.writing = False
 
 
 def copy(source: Path, target: Path) -> None:
@@ -204,7 +248,8 @@ def read(path: Path) -> Run:
             warnings.append(f"{path}, line {number}: damaged and left out ({error})")
     if header is None:
         raise StoreError(f"{path}: not a run file of harness (no header)")
-    return Run(path, header, records, closed, warnings)
+    last = {record.cell: record for record in records}  # a cell that was redone counts once
+    return Run(path, header, [last[cell] for cell in sorted(last)], closed, warnings)
 
 
 def decode_line(line: bytes) -> tuple[str, bytes]:
@@ -252,6 +297,31 @@ def find(folder: Path, name: str) -> Path:
         many = "several runs start" if found else "no run starts"
         raise UsageError(f"{many} with {name!r} in {folder}; harness list runs shows them")
     return found[0]
+
+
+def lock(file: IO[bytes]) -> bool:
+    """Hold a file alone until it is closed; False where another process holds it."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def find_open(folder: Path, identity: str) -> Path | None:
+    """The newest run of a folder that is open, has this identity and is written by nobody."""
+    for path in reversed(run_files(folder)):
+        try:
+            with path.open("rb") as file:
+                kind, payload = decode_line(file.readline().rstrip(b"\n"))
+                same = kind == "header" and msgspec.json.decode(payload, type=Header).identity == identity
+                if same and lock(file) and not read(path).closed:
+                    return path
+        except (OSError, ValueError, RecursionError, msgspec.MsgspecError):
+            continue  # foreign or damaged: `harness list runs` names it
+    return None
 
 
 def looks(runs: list[Run], fingerprint: str) -> int:

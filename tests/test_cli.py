@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from harness import registry, runner, store
+from harness import notebook, registry, store
 from harness.cli import VERBS, main
 
 LETTERS = "abcde"
@@ -33,6 +33,9 @@ class Fair(Model):
     def fit(self, train, dev, trial): ...
     def log_probs(self, inputs):
         return np.full((*inputs.shape, self.vocab_size), -np.log(self.vocab_size))
+
+class Counts(Fair):
+    def fit(self, train, dev, trial): trial.progress(np.int64(train.targets), np.int64(train.targets))
 
 class Raises(Fair):
     def fit(self, train, dev, trial): raise RuntimeError("no luck")
@@ -67,8 +70,8 @@ class Interrupted(Fair):
 
 @hookimpl
 def harness_models():
-    classes = (Fair, Raises, Exits, Greedy, Diverges, BadParams, NanRows, TooMuch, TooLittle, Elsewhere,
-               Interrupted)
+    classes = (Fair, Counts, Raises, Exits, Greedy, Diverges, BadParams, NanRows, TooMuch, TooLittle,
+               Elsewhere, Interrupted)
     return [ModelSpec(c.__name__.lower(), {"numpy": c}) for c in classes] + [
         ModelSpec("absent", {"numpy": Fair}, requires=("no_such_module_anywhere",)),
         ModelSpec("nowhere", {"numpy": "no_such_module_anywhere:Model"}),
@@ -176,6 +179,7 @@ def test_python_m_harness_is_the_command() -> None:
         (["run", "--models", "uniform", "--dataset", "markov:ordr=1"], "option 'ordr' of markov", "'order'"),
         (["run", "--models", "uniform", "--split", "lectre"], "split 'lectre'", "'lecture'"),
         (["run", "--models", "uniform", "--split", "grouped:sed=1"], "option 'sed' of split", "'seed'"),
+        (["run", "--models", "uniform", "--split", "contiguous"], "split contiguous", "grouped"),
         (["run", "--models", "uniform", "--budget", "10"], "--budget '10'", "2000steps, 30s"),
         (["run", "--models", "uniform", "--device", "cud"], "'cud'", "'cuda'"),
         (["run", "--models", "uniform", "--seeds", "0"], "'--seeds': 0", "x>=1"),
@@ -370,6 +374,7 @@ def test_progress_on_a_terminal_leaves_the_lines_of_finished_cells(names: str) -
     ("models", "statuses", "code"),
     [
         ("fair", ["ok"], 0),
+        ("counts,fair", ["ok", "ok"], 0),
         ("raises,fair", ["failed", "ok"], 4),
         ("exits,fair", ["failed", "ok"], 4),
         ("nowhere,fair", ["failed", "ok"], 4),
@@ -465,7 +470,7 @@ def test_a_damaged_run_is_exit_6(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_interrupted_run_stays_open_and_readable(names: str, plugin: str) -> None:
     """SIGINT in the second cell: exit 130, one line, no traceback; the first cell is stored."""
     models = "fair,interrupted,uniform"
-    done = execute("run", "--models", models, "--plugin", plugin, "--dataset", names)
+    done = execute("run", "--in-process", "--models", models, "--plugin", plugin, "--dataset", names)
     assert done.returncode == 130
     assert "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1] == "harness: interrupted; finished cells are stored"
@@ -606,7 +611,7 @@ def test_list_runs_has_a_row_for_every_run(capsys: pytest.CaptureFixture[str], n
 
 def test_runs_are_ordered_by_their_age() -> None:
     """Run files made one after the other sort in that order: `latest` is the last one made."""
-    paths = [runner.new_path(Path("results")) for _ in range(20)]
+    paths = [notebook.new_path(Path("results")) for _ in range(20)]
     assert sorted(paths) == paths
 
 

@@ -99,6 +99,15 @@ def test_sliding_gives_each_position_its_last_inputs(length: int, context: int) 
     assert sliding(inputs, context).tolist() == expected
 
 
+def test_windows_are_the_callers_own() -> None:
+    """What is written into a window stands in no other window and not in the inputs."""
+    inputs = np.array([[0, 1, 2, 3]])
+    windows = sliding(inputs, 2)
+    windows[0, 1, 1] = 9
+    assert windows.tolist() == [[[0, 0], [0, 9], [1, 2], [2, 3]]]
+    assert inputs.tolist() == [[0, 1, 2, 3]]
+
+
 @pytest.mark.parametrize("context", [1, 2, 5])
 @pytest.mark.parametrize("length", [1, 2, 3, 6])
 def test_a_window_model_sees_the_window_of_each_position(length: int, context: int) -> None:

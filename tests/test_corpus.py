@@ -207,6 +207,16 @@ def test_weighted_windows_count_what_follows_each_context(documents: list[str]) 
         )
 
 
+@pytest.mark.parametrize("method", ["windows", "unique_windows", "weighted_windows"])
+def test_what_one_caller_writes_no_other_reads(small: Corpus, method: str) -> None:
+    """A model that changes its windows changes them for itself: the corpus serves every model the same."""
+    fresh = [array.tolist() for array in getattr(small, method)(2)]
+    for array in getattr(small, method)(2):
+        if array.flags.writeable:
+            array += 1
+    assert [array.tolist() for array in getattr(small, method)(2)] == fresh
+
+
 @pytest.mark.parametrize("context", [12, 13, 14, 26, 40])
 def test_contexts_wider_than_one_packed_key(letters: Alphabet, context: int) -> None:
     """Contexts that differ in their oldest or their newest character alone are told apart."""

@@ -93,7 +93,7 @@ def test_documents_are_a_function_of_the_seed() -> None:
     assert markov.documents(1, 27, 6, 200) != once
 
 
-@pytest.mark.parametrize(("order", "vocab", "documents"), [(1, 6, 10_000), (2, 4, 10_000)])
+@pytest.mark.parametrize(("order", "vocab", "documents"), [(1, 6, 4000), (2, 4, 4000)])
 def test_documents_obey_the_law(order: int, vocab: int, documents: int) -> None:
     """Each context is followed by the characters as often as its row says (chi-square over all rows)."""
     found = Counter(contexts_and_targets(draw_tokens(order, vocab, 2, documents), order))

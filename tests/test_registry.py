@@ -233,11 +233,12 @@ def test_a_file_with_harness_record_alone_is_a_plugin(write: Callable[..., Path]
         ("def f(:", "SyntaxError: invalid syntax"),
         ("x = 1", "has no hook"),
         ("raise RuntimeError('out of\\n luck')", "RuntimeError: out of luck"),
+        ("import sys; print('so far so good', file=sys.stderr); 1 / 0", "ZeroDivisionError: division"),
         ("import sys; sys.exit('leaving')", "SystemExit: leaving"),
         ("import os; os._exit(7)", "exit status 7"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "exit status -9"),
     ],
-    ids=["syntax-error", "no-hooks", "raises", "exits", "ends-the-process", "is-killed"],
+    ids=["syntax-error", "no-hooks", "raises", "talks-and-raises", "exits", "ends-the-process", "is-killed"],
 )
 def test_a_file_that_does_not_load_is_the_users_mistake(
     write: Callable[..., Path], source: str, said: str
@@ -306,6 +307,8 @@ def test_a_probe_leaves_this_process_alone(write: Callable[..., Path]) -> None:
         (ModelSpec("m", {}), ValueError),
         (ModelSpec("m", {"numpy": "x:Y"}, config={"sizes": (1, 2)}), TypeError),
         (ModelSpec("m", {"numpy": "x:Y"}, config={"size": None}), TypeError),
+        (ModelSpec("m", {"numpy": "x:Y"}, config={"k": np.float64(1)}), TypeError),
+        (ModelSpec("m", {"numpy": "x:Y"}, config={"k": 1}, presets={"p": {"k": "many"}}), TypeError),
         (ModelSpec("m", {"numpy": "x:Y"}, config={"k": 1}, presets={"p": {"j": 1}}), ValueError),
         (ModelSpec("m", {"numpy": "x:Y"}, config={"k": 1}, words={"j": ("auto",)}), ValueError),
         (ModelSpec("m", {"numpy": "x:Y"}, tolerance=0.0), ValueError),
@@ -313,7 +316,19 @@ def test_a_probe_leaves_this_process_alone(write: Callable[..., Path]) -> None:
         (ModelSpec("m", {"numpy": "x:Y"}, tolerance=1.1e-3), ValueError),
         (ModelSpec("m", {"numpy": "x:Y"}, tolerance=float("nan")), ValueError),
     ],
-    ids=["no-backend", "tuple", "None", "preset-key", "word-key", "zero", "negative", "wide", "nan"],
+    ids=[
+        "no-backend",
+        "tuple",
+        "None",
+        "numpy-float",
+        "preset-value",
+        "preset-key",
+        "word-key",
+        "zero",
+        "negative",
+        "wide",
+        "nan",
+    ],
 )
 def test_a_spec_that_contradicts_itself_is_refused(spec: ModelSpec, error: type[Exception]) -> None:
     """Backends, types of defaults, keys of presets and words, and the tolerance are checked."""
@@ -376,6 +391,13 @@ def test_default_backend_falls_back_where_a_module_is_missing() -> None:
     assert registry.default_backend(some, None) == "numpy"
     none = ModelSpec("m", backends, requires=(ABSENT,))
     assert registry.default_backend(none, None) == "fast"
+
+
+def test_a_device_that_is_not_there_is_no_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--device cuda` only sets the default: without a device another backend is taken."""
+    monkeypatch.setattr(registry, "no_cuda", lambda: "no CUDA device")
+    spec = ModelSpec("m", {"numpy": "x:Y", "cuda": "x:Y"})
+    assert registry.default_backend(spec, "cuda") == "numpy"
 
 
 def test_default_backend_follows_the_device(monkeypatch: pytest.MonkeyPatch) -> None:

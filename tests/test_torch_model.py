@@ -29,6 +29,7 @@ class Network(torch.nn.Module):
 
     def forward(self, inputs: Any) -> Any:
         """(B, T) -> (B, T, V)."""
+        self.graded = torch.is_grad_enabled()
         h = self.norm(self.embedding(inputs).transpose(1, 2)).transpose(1, 2)
         return self.out(self.dropout(h))
 
@@ -120,12 +121,14 @@ def test_params_are_the_whole_state_as_arrays_of_their_own(fitted: Net) -> None:
 
 
 def test_loading_params_leaves_them_alone(fitted: Net) -> None:
-    """Training the module of a loaded model does not write into the arrays it was given."""
+    """Arrays that cannot be written to are loaded, and training the module does not write into them."""
     again = new()
     again.params = given = {name: value.copy() for name, value in fitted.params.items()}
+    for value in given.values():
+        value.flags.writeable = False
     with torch.no_grad():
-        for value in again.module.state_dict().values():
-            value.add_(1)
+        for tensor in again.module.state_dict().values():
+            tensor.add_(1)
     for name, value in given.items():
         np.testing.assert_array_equal(value, fitted.params[name])
 
@@ -166,10 +169,11 @@ def test_the_mode_is_restored_where_the_module_raises(fitted: Net) -> None:
 
 
 def test_no_gradient_is_recorded_for_rows(fitted: Net, inputs: Ints) -> None:
-    """Scoring between two backward passes leaves the gradients as they were."""
+    """Scoring between two backward passes keeps no graph and leaves the gradients as they were."""
     module: Any = fitted.module
     before = module.out.weight.grad.clone()
     fitted.log_probs(inputs)
+    assert not module.graded
     assert torch.equal(module.out.weight.grad, before)
     assert module.out.weight.requires_grad
 

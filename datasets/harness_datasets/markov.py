@@ -92,16 +92,22 @@ class MarkovSource(Model):
 
     def entropy_rate(self) -> float:
         """Nats per target: row entropies weighted by the expected visits of one document."""
-        p, v = self.law, self.vocab_size
-        following = (np.arange(len(p))[:, None] * v + np.arange(v)) % len(p)  # (contexts, V)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            entropy = -np.where(p > 0, p * np.log(p), 0.0).sum(axis=1)
-        at = np.zeros(len(p))
-        at[0] = 1.0
-        visits = np.zeros(len(p))
-        while at.sum() > 1e-14:
-            visits += at
-            moved = at[:, None] * p
-            moved[:, 0] = 0.0  # the document has ended
-            at = np.bincount(following.ravel(), moved.ravel(), len(p)).astype(np.float64)
-        return float(visits @ entropy / visits.sum())
+        return entropy_rate(self.config["order"], self.vocab_size, self.config["seed"])
+
+
+@lru_cache(maxsize=4)
+def entropy_rate(order: int, vocab: int, seed: int) -> float:
+    """Nats per target of a source: row entropies weighted by a document's expected visits."""
+    p, v = law(order, vocab, seed), vocab
+    following = (np.arange(len(p))[:, None] * v + np.arange(v)) % len(p)  # (contexts, V)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        entropy = -np.where(p > 0, p * np.log(p), 0.0).sum(axis=1)
+    at = np.zeros(len(p))
+    at[0] = 1.0
+    visits = np.zeros(len(p))
+    while at.sum() > 1e-14:
+        visits += at
+        moved = at[:, None] * p
+        moved[:, 0] = 0.0  # the document has ended
+        at = np.bincount(following.ravel(), moved.ravel(), len(p)).astype(np.float64)
+    return float(visits @ entropy / visits.sum())

@@ -23,10 +23,10 @@ def command() -> None:
 @options.as_json
 def describe(name: str, kind: Any, plugins: tuple[Path, ...], as_json: bool) -> None:
     """Print the card of a dataset: source, licence, size, sha256, alphabet, duplicates, lengths."""
-    from harness import registry, runner
+    from harness import plan, registry
     from harness.report import clean
 
-    card = runner.open_data(registry.discover(plugins), name, kind).card()
+    card = plan.open_data(registry.discover(plugins), name, kind).card()
     if as_json:
         click.echo(json.dumps(card, indent=2, ensure_ascii=False))
         return
@@ -39,7 +39,7 @@ def describe(name: str, kind: Any, plugins: tuple[Path, ...], as_json: bool) -> 
 @shared
 def fetch(name: str, kind: Any, plugins: tuple[Path, ...]) -> None:
     """Download a dataset, verify it and keep it, so that later runs work offline."""
-    from harness import registry, runner
+    from harness import plan, registry
 
-    found = runner.open_data(registry.discover(plugins), name, kind)
+    found = plan.open_data(registry.discover(plugins), name, kind)
     click.echo(f"{found.name}: {found.size:,} bytes, sha256 {found.sha256}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -13,8 +14,8 @@ import click
 from harness.cli import options
 
 if TYPE_CHECKING:
+    from harness.plan import Cell, Plan
     from harness.record import Record
-    from harness.runner import Cell, Plan
 
 
 @click.command("run")
@@ -53,6 +54,22 @@ if TYPE_CHECKING:
 @click.option(
     "--device", type=click.Choice(["cpu", "cuda"]), help="The default backend of models that have one for it."
 )
+@click.option("--timeout", metavar="T", help="Wall-clock limit of a cell: 90s, 5m.  [default: none]")
+@click.option(
+    "--memory",
+    metavar="SIZE",
+    help="Memory limit of a cell beyond its start: 2G.  [default: 80 % of the machine ÷ jobs]",
+)
+@click.option(
+    "--jobs",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Cells side by side; their speed is measured alone all the same.",
+)
+@click.option("--threads", type=click.IntRange(min=1), help="Threads of a cell.  [default: cores ÷ jobs]")
+@click.option("--in-process", is_flag=True, help="No process of its own for a cell: for debuggers.")
+@click.option("--fresh", is_flag=True, help="Start anew, where an interrupted run would be continued.")
 @options.as_json
 @click.option(
     "--output",
@@ -71,6 +88,12 @@ def command(
     seeds: int,
     budget: str | None,
     device: str | None,
+    timeout: str | None,
+    memory: str | None,
+    jobs: int,
+    threads: int | None,
+    in_process: bool,
+    fresh: bool,
     as_json: bool,
     output: Path | None,
     results: Path | None,
@@ -81,10 +104,14 @@ def command(
     Dev chooses, test ranks; the table names what cannot be told apart. A model that breaks is a row
     with its reason, and the others finish.
     """
-    from harness import report, runner, store
+    if in_process and threads:  # before numpy is loaded
+        from harness.environment import thread_variables
+
+        os.environ.update(thread_variables(threads))
+    from harness import notebook, plan, report, runner, store
     from harness.errors import UsageError
 
-    made = runner.plan(
+    made = plan.plan(
         models,
         plugins=plugins,
         data=dataset,
@@ -93,6 +120,11 @@ def command(
         seeds=seeds,
         budget=budget,
         device=device,
+        threads=threads,
+        jobs=jobs,
+        timeout=plan.parse_seconds(timeout) if timeout else None,
+        memory=plan.parse_size(memory) if memory else None,
+        in_process=in_process,
     )
     options.warn(made.registry.problems)
     folder = options.folder(results)
@@ -102,10 +134,10 @@ def command(
     if output is not None and (output.exists() or store.side_folder(output).exists()):
         raise UsageError(f"--output {output} exists: a run file is never overwritten")
     with watch(len(made.cells)) as watcher:
-        done = runner.execute(made, runner.new_path(folder), watcher)
+        done = runner.execute(made, notebook.new_path(folder), watcher, fresh=fresh)
     if output is not None:
         store.copy(done.path, output)
-    result = runner.finish(made, done, folder)
+    result = notebook.finish(made, done, folder)
     click.echo(report.as_json(done.header, done.records) if as_json else str(result))
     click.echo(f"stored: {output or done.path}", err=True)
     return exit_code(done.records)
@@ -192,7 +224,7 @@ class Lines:
 
     def __init__(self, cells: int) -> None:
         self.cells = cells
-        self.began = time.perf_counter()
+        self.began: dict[int, float] = {}
 
     def __enter__(self) -> Lines:
         return self
@@ -200,9 +232,13 @@ class Lines:
     def __exit__(self, *_: object) -> None:
         return None
 
+    def resumed(self, done: int, cells: int, path: Path) -> None:
+        """Say that an open run is continued."""
+        click.echo(f"continuing {path}: {done} of {cells} cells are done (--fresh starts anew)", err=True)
+
     def started(self, cell: Cell) -> None:
         """Note the time."""
-        self.began = time.perf_counter()
+        self.began[cell.index] = time.perf_counter()
 
     def progressed(self, cell: Cell, done: int, total: int, scalars: Mapping[str, float]) -> None:
         """Nothing between a cell's start and its end."""
@@ -211,7 +247,7 @@ class Lines:
         """`[2/4] mlp@numpy  test NLL 2.1668  4.1 s`."""
         from harness.report import clean
 
-        took = time.perf_counter() - self.began
+        took = time.perf_counter() - self.began[cell.index]
         click.echo(
             f"[{cell.index + 1}/{self.cells}] {clean(cell.label)}  {outcome(record)}  {took:.1f} s",
             err=True,

@@ -1,0 +1,458 @@
+"""One process per cell: starting it, bounding it, ending it; the parent's proxy is a `Model`.
+
+A server per kind of backend loads numpy, or torch and `torch._dynamo`, once and forks a child for each
+cell in a few milliseconds. CUDA cells are started afresh, since a device does not survive a fork.
+The child gets no test text: what it is asked, it is asked by prefixes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import wire
+from harness.contract import Floats, Ints, Model, Trial
+from harness.corpus import Corpus
+from harness.environment import thread_variables
+from harness.errors import Diverged, HarnessError, InvalidModel, Unavailable, UsageError
+
+PRELOADS = {"numpy": "numpy,harness.worker", "torch": "numpy,harness.worker,torch,torch._dynamo"}
+GRACE = 1.0  # seconds between TERM and KILL
+KEPT = 512 * 1024  # bytes of a cell's output that are kept from its start, and from its end
+MEMORY_WORDS = re.compile(
+    r"not enough memory|cannot allocate memory|out of memory|bad_alloc|MemoryError|allocate", re.IGNORECASE
+)
+
+
+class CellTimeout(HarnessError):
+    """The cell's time is over."""
+
+
+class CellDied(HarnessError):
+    """The cell's process ended, or closed its connection."""
+
+    out_of_memory = False
+
+
+class CellError(HarnessError):
+    """The model raised; the text is `Class: message (file:line)`."""
+
+    out_of_memory = False
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one cell may use; None is no bound."""
+
+    timeout: float | None = None  # seconds, start to sample
+    memory: int | None = None  # bytes beyond what the process has at its start
+    threads: int = 1
+
+
+class Server:
+    """A process that forks cells."""
+
+    def __init__(self, kind: str, environment: Mapping[str, str]) -> None:
+        ours, theirs = socket.socketpair()
+        command = [
+            sys.executable, "-m", "harness.worker", "--serve", PRELOADS[kind], str(theirs.fileno()),
+        ]  # fmt: skip
+        self.process = subprocess.Popen(
+            command,
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            env=dict(environment),
+            start_new_session=True,
+        )
+        theirs.close()
+        self.control = ours
+        self.reader = ours.makefile("rb")
+        self.lock = threading.Lock()
+        probe = self._read()
+        self.missing: Mapping[str, str] = probe["failed"]  # what did not load, and why
+
+    def fork(self, descriptors: Sequence[int], memory: int | None) -> int:
+        """A new child with these descriptors as wire, stdout and stderr; its process id."""
+        request = json.dumps({"fork": {"memory": memory}}).encode() + b"\n"
+        with self.lock:
+            socket.send_fds(self.control, [request], list(descriptors))
+            return int(self._read()["pid"])
+
+    def status(self, pid: int) -> int | None:
+        """The exit status of a child, None while it lives."""
+        with self.lock:
+            self.control.sendall(json.dumps({"status": pid}).encode() + b"\n")
+            found = self._read()["status"]
+            return None if found is None else int(found)
+
+    def close(self) -> None:
+        """End the server, and with it every child that is left."""
+        self.reader.close()
+        self.control.close()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def _read(self) -> Any:
+        line = self.reader.readline()
+        if not line:
+            raise CellDied("the server of cells has died")
+        return json.loads(line)
+
+
+class Output:
+    """Reads a pipe to its end in a thread; keeps its start and its end."""
+
+    def __init__(self) -> None:
+        self.read_end, self.write_end = os.pipe()
+        self.head, self.tail, self.total = b"", b"", 0
+        self.thread = threading.Thread(target=self._drain, daemon=True)
+        self.thread.start()
+
+    def _drain(self) -> None:
+        while piece := os.read(self.read_end, 1 << 16):
+            self.total += len(piece)
+            room = KEPT - len(self.head)
+            self.head += piece[:room]
+            self.tail = (self.tail + piece[room:])[-KEPT:] if len(piece) > room else self.tail
+        os.close(self.read_end)
+
+    def text(self) -> bytes:
+        """What was kept, with a line where something was left out."""
+        self.thread.join(GRACE)
+        left_out = self.total - len(self.head) - len(self.tail)
+        middle = f"\n[{left_out:,} bytes left out]\n".encode() if left_out else b""
+        return self.head + middle + self.tail
+
+
+class Child:
+    """One cell's process, however it was started."""
+
+    def __init__(self, engine: Engine, kind: str, limits: Limits) -> None:
+        began = time.perf_counter()
+        ours, theirs = socket.socketpair()
+        self.outputs = {"stdout": Output(), "stderr": Output()}
+        ends = [output.write_end for output in self.outputs.values()]
+        self.server: Server | None = None
+        self.process: subprocess.Popen[bytes] | None = None
+        self.exit_status: int | None = None
+        self.killed = False
+        try:
+            if kind == "spawn":
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", "harness.worker", "--cell", str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=ends[0],
+                    stderr=ends[1],
+                    env=engine.environment,
+                    start_new_session=True,
+                )
+                self.pid = self.process.pid
+            else:
+                self.server = engine.server(kind)
+                self.pid = self.server.fork([theirs.fileno(), *ends], limits.memory)
+        finally:
+            theirs.close()
+            for end in ends:
+                os.close(end)
+        self.engine = engine
+        engine.children.add(self)
+        self.channel = wire.Channel(ours)
+        if limits.timeout is not None:
+            self.channel.deadline = time.monotonic() + limits.timeout
+        self.receive()  # hello
+        self.start_s = time.perf_counter() - began
+        self.resident = self.memory("VmRSS")
+
+    def ask(
+        self, message: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None
+    ) -> tuple[wire.Message, dict[str, NDArray[Any]]]:
+        """A request and its answer."""
+        self.send(message, arrays)
+        return self.receive()
+
+    def send(self, message: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
+        """One frame; `CellTimeout` or `CellDied` where it cannot be."""
+        try:
+            self.channel.send(message, arrays)
+        except TimeoutError:
+            raise CellTimeout from None
+        except wire.Closed:
+            raise self.death() from None
+
+    def receive(self) -> tuple[wire.Message, dict[str, NDArray[Any]]]:
+        """One frame; an `error` frame is raised as what it stands for."""
+        try:
+            message, arrays = self.channel.receive()
+        except TimeoutError:
+            raise CellTimeout from None
+        except wire.Closed:
+            raise self.death() from None
+        if "error" in message:
+            raise as_exception(message)
+        return message, arrays
+
+    def death(self) -> CellDied:
+        """Why the connection ended, as an exception."""
+        status = self.wait(GRACE)
+        if status is None:
+            return CellDied("closed its connection to the harness and went on")
+        if status < 0:
+            name = signal.Signals(-status).name
+            error = CellDied(f"its process was ended by {name}")
+            said = self.outputs["stderr"].text()[-4096:].decode(errors="replace")
+            killed = -status == signal.SIGKILL and not self.killed
+            error.out_of_memory = killed or bool(MEMORY_WORDS.search(said))
+            return error
+        return CellDied(f"its process exited with status {status}")
+
+    def wait(self, seconds: float) -> int | None:
+        """The exit status, waited for at most so long."""
+        until = time.monotonic() + seconds
+        while self.poll() is None and time.monotonic() < until:
+            time.sleep(0.002)
+        return self.exit_status
+
+    def poll(self) -> int | None:
+        """The exit status, or None while the process lives."""
+        if self.exit_status is None:
+            if self.process is not None:
+                self.exit_status = self.process.poll()
+            elif self.server is not None:
+                self.exit_status = self.server.status(self.pid)
+        return self.exit_status
+
+    def close(self) -> None:
+        """Let the process go; what does not go by itself is ended by TERM, then KILL of its group."""
+        if self.poll() is None:
+            try:
+                self.channel.deadline = time.monotonic() + 0.2
+                self.channel.send({"op": "bye"})
+            except (wire.WireError, TimeoutError, OSError):
+                pass  # it does not listen: the signals below do not ask
+            self.channel.sock.close()
+            if self.wait(0.3) is None:
+                self.killed = True
+                self.signal(signal.SIGTERM)
+                if self.wait(GRACE) is None:
+                    self.signal(signal.SIGKILL)
+                    self.wait(5 * GRACE)
+        self.channel.sock.close()
+        self.engine.children.discard(self)
+        if self.process is not None:
+            self.signal(signal.SIGKILL)  # what it left in its group; a server does it for its own
+
+    def signal(self, number: signal.Signals) -> None:
+        """A signal to the whole group."""
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError:
+            return  # it has gone
+
+    def memory(self, field: str) -> int | None:
+        """`VmRSS` or `VmHWM` (peak) in bytes, as the system tells it; None where it does not."""
+        try:
+            text = Path(f"/proc/{self.pid}/status").read_text()
+        except OSError:
+            return None
+        found = re.search(rf"{field}:\s+(\d+) kB", text)
+        return int(found[1]) * 1024 if found else None
+
+    def peak(self) -> int | None:
+        """Peak minus the resident size at hello, in bytes."""
+        peak = self.memory("VmHWM")
+        return None if peak is None or self.resident is None else max(0, peak - self.resident)
+
+
+def as_exception(message: Mapping[str, Any]) -> Exception:
+    """An `error` frame as the exception that the same model would raise in this process."""
+    text, kinds = str(message.get("text", "")), message.get("kinds", [message["error"]])
+    for kind in (Diverged, InvalidModel, Unavailable, UsageError):
+        if kind.__name__ in kinds:
+            return kind(text)
+    where = f" ({message['where']})" if message.get("where") else ""
+    error = CellError(f"{message['error']}: {text}{where}")
+    error.out_of_memory = "MemoryError" in kinds or (
+        "RuntimeError" in kinds and bool(MEMORY_WORDS.search(text))
+    )
+    return error
+
+
+class Engine:
+    """The servers of one run; a context manager."""
+
+    def __init__(self, threads: int) -> None:
+        self.environment = {**os.environ, **thread_variables(threads)}
+        self.children: set[Child] = set()
+        self._servers: dict[str, Server] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        for server in self._servers.values():
+            server.close()
+
+    def server(self, kind: str) -> Server:
+        """The server of that kind, started at its first use."""
+        with self._lock:
+            if kind not in self._servers:
+                self._servers[kind] = Server(kind, self.environment)
+            return self._servers[kind]
+
+    def kind_for(self, backend: str, requires: Sequence[str]) -> str:
+        """How a cell is started: from the server that has loaded what it needs, or afresh."""
+        if backend == "cuda":
+            return "spawn"
+        kind = "torch" if "torch" in requires else "numpy"
+        return "spawn" if self.server(kind).missing else kind
+
+    def start(self, kind: str, limits: Limits) -> Child:
+        """A new process for one cell."""
+        return Child(self, kind, limits)
+
+    def kill(self) -> None:
+        """End every cell at once."""
+        for child in list(self.children):
+            child.killed = True
+            child.signal(signal.SIGKILL)
+
+
+class Proxy(Model):
+    """A model that lives in a cell's process; every method is one request."""
+
+    def __init__(self, child: Child, vocab_size: int, config: Mapping[str, Any]) -> None:
+        super().__init__(vocab_size, config, np.random.default_rng(0))
+        self.child = child
+        self._params: dict[str, NDArray[Any]] | None = None
+
+    @property
+    def params(self) -> dict[str, NDArray[Any]]:
+        """The model's parameters, fetched once after a fit."""
+        if self._params is None:
+            _, self._params = self.child.ask({"op": "params"})
+        return self._params
+
+    @params.setter
+    def params(self, value: dict[str, NDArray[Any]]) -> None:
+        self._params = value
+        if value:
+            self.child.ask({"op": "load"}, value)
+
+    def warm_up(self, train: Corpus, trial: Trial) -> None:
+        """Warm up in the child, on a few documents."""
+        give(self.child, "few", train)
+        self.child.ask({"op": "warm_up", "seed": trial.seed})
+
+    def fit(self, train: Corpus, dev: Corpus, trial: Trial) -> None:
+        """Fit in the child, which has the corpora already; checkpoints are answered from here."""
+        self._params = None
+        self.child.send({"op": "fit", "seed": trial.seed, "seconds": trial.seconds, "steps": trial.steps})
+        while True:
+            message, _ = self.child.receive()
+            if "progress" in message:
+                done, total = message["progress"]
+                trial.progress(done, total, **message["scalars"])
+            elif "checkpoint" in message:
+                nll = trial.checkpoint(self)
+                self.child.send({"op": "checked", "nll": nll})
+            else:
+                trial.targets_consumed = message["targets_consumed"]
+                return
+
+    def log_probs(self, inputs: Ints) -> Floats:
+        """(B, T) -> (B, T, V)."""
+        return self._rows("log_probs", inputs)
+
+    def next_log_probs(self, inputs: Ints) -> Floats:
+        """(B, T) -> (B, V)."""
+        return self._rows("next_log_probs", inputs)
+
+    def _rows(self, op: str, inputs: Ints) -> Floats:
+        _, arrays = self.child.ask({"op": op}, {"inputs": inputs})
+        if set(arrays) != {"rows"}:
+            raise InvalidModel(f"{op} returned no array")
+        return arrays["rows"]
+
+    def sample(
+        self,
+        n: int,
+        max_length: int,
+        rng: np.random.Generator,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        prompt: Sequence[int] = (),
+    ) -> list[Ints]:
+        """Sample in the child, from the generator's state."""
+        _, arrays = self.child.ask(
+            {
+                "op": "sample",
+                "n": n,
+                "max_length": max_length,
+                "rng": rng.bit_generator.state,
+                "temperature": temperature,
+                "top_k": top_k,
+                "prompt": [int(token) for token in prompt],
+            }
+        )
+        return np.split(arrays["tokens"], np.cumsum(arrays["lengths"])[:-1])
+
+
+def give(child: Child, part: str, corpus: Corpus) -> None:
+    """Send a corpus to a child: `train` and `dev` before a fit, `few` for a warm-up."""
+    child.ask(
+        {
+            "op": "data",
+            "part": part,
+            "alphabet": corpus.alphabet.characters,
+            "kind": corpus.kind,
+        },
+        {"tokens": corpus.tokens, "offsets": corpus.offsets},
+    )
+
+
+def opened(
+    engine: Engine,
+    kind: str,
+    limits: Limits,
+    request: Mapping[str, Any],
+    corpora: Mapping[str, Corpus],
+) -> tuple[Child, Callable[[int], Proxy]]:
+    """A started cell that has its data, and a function that makes a new instance from a seed.
+
+    request: plugins, model, backend, config, vocabulary, device, context.
+    """
+    child = engine.start(kind, limits)
+    try:
+        child.ask({"op": "open", "threads": limits.threads, **request})
+        for part, corpus in corpora.items():
+            give(child, part, corpus)
+    except BaseException:
+        child.close()
+        raise
+
+    def make(seed: int) -> Proxy:
+        child.ask({"op": "new", "seed": seed})
+        return Proxy(child, request["vocabulary"], request["config"])
+
+    return child, make

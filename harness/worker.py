@@ -1,0 +1,363 @@
+"""The child of a cell: it holds the model and answers frames. The clock and the text are not here.
+
+    python -m harness.worker --serve PRELOAD FD   a server that forks children on request
+    python -m harness.worker --cell FD            one child, started afresh (CUDA)
+
+The server loads what is slow to load once (`PRELOAD`: modules, comma-separated) and says which took.
+"""
+
+from __future__ import annotations
+
+import array
+import gc
+import importlib
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import registry, seeds, wire
+from harness.contract import Model, Trial, WindowModel
+from harness.corpus import Alphabet, Corpus
+
+BETWEEN_PROGRESS = 0.05  # seconds
+
+
+class Cell:
+    """One model in its own process, driven by frames."""
+
+    def __init__(self, channel: wire.Channel) -> None:
+        self.channel = channel
+        self.made: Mapping[str, Any] = {}
+        self.kind: type[Model] | None = None
+        self.model: Model | None = None
+        self.corpora: dict[str, Corpus] = {}
+
+    def serve(self) -> None:
+        """Say hello, then answer until `bye` or the connection's end."""
+        self.channel.send({"hello": wire.VERSION, "pid": os.getpid()})
+        while True:
+            try:
+                message, arrays = self.channel.receive()
+            except wire.Closed:
+                return
+            if message.get("op") == "bye":
+                return
+            self.answer(message, arrays)
+
+    def answer(self, message: wire.Message, arrays: dict[str, NDArray[Any]]) -> None:
+        """One request; what the model raises goes back as an `error` frame."""
+        try:
+            reply, payload = self.act(message, arrays)
+        except wire.Closed:
+            raise
+        except (Exception, SystemExit) as error:
+            self.channel.send(describe(error))
+            return
+        if not isinstance(payload, dict):
+            payload = {"rows": payload}
+        if bad := {k: type(v).__name__ for k, v in payload.items() if not isinstance(v, np.ndarray)}:
+            self.channel.send(
+                {"error": "InvalidModel", "text": f"{message['op']} returned {bad}, not a numpy array"}
+            )
+            return
+        try:
+            self.channel.send(reply, payload)
+        except wire.WireError as error:
+            if isinstance(error, wire.Closed):
+                raise
+            self.channel.send({"error": "InvalidModel", "text": f"{message['op']}: {error}"})
+
+    def act(self, message: wire.Message, arrays: dict[str, NDArray[Any]]) -> tuple[wire.Message, Any]:
+        """What a request asks for: the reply and its arrays."""
+        op = message["op"]
+        if op == "open":
+            return self.open(message), {}
+        if op == "data":
+            self.corpora[message["part"]] = Corpus(
+                arrays["tokens"], arrays["offsets"], Alphabet(message["alphabet"]), message["kind"]
+            )
+            return {"ok": True}, {}
+        if op == "new":
+            self.model = self.new(message["seed"])
+            return {"ok": True}, {}
+        model = self.model
+        if model is None:
+            raise RuntimeError(f"{op} before new")
+        if op == "load":
+            model.params = {name: np.array(value) for name, value in arrays.items()}
+            return {"ok": True}, {}
+        if op == "params":
+            return {"ok": True}, {name: np.asarray(value) for name, value in model.params.items()}
+        if op == "warm_up":
+            trial = Trial(message["seed"], model.device, self.made["threads"])
+            few = self.corpora["few"]
+            model.warm_up(few, trial.for_warm_up(few.alphabet.size))
+            return {"ok": True}, {}
+        if op == "fit":
+            return self.fit(model, message), {}
+        if op == "log_probs":
+            return {"ok": True}, model.log_probs(arrays["inputs"])
+        if op == "next_log_probs":
+            return {"ok": True}, model.next_log_probs(arrays["inputs"])
+        if op == "sample":
+            return {"ok": True}, self.sample(model, message)
+        raise RuntimeError(f"unknown request {op!a}")
+
+    def open(self, message: wire.Message) -> wire.Message:
+        """Find the model's class; limits and threads were set before."""
+        self.made = message
+        found = registry.discover(message["plugins"], guard_files=False)
+        self.kind = registry.resolve(found.model(message["model"]), message["backend"])
+        torch: Any = sys.modules.get("torch")
+        if torch is not None:
+            torch.set_num_threads(message["threads"])
+        return {"ok": True}
+
+    def new(self, seed: int) -> Model:
+        """A new instance, as the harness makes them."""
+        if self.kind is None:
+            raise RuntimeError("new before open")
+        seeds.seed_everything(seed)
+        rng = np.random.default_rng(seed)
+        model = self.kind(self.made["vocabulary"], self.made["config"], rng)
+        model.device = self.made["device"]
+        if isinstance(model, WindowModel) and self.made["context"] is not None:
+            model.context = max(1, self.made["context"])
+        return model
+
+    def fit(self, model: Model, message: wire.Message) -> wire.Message:
+        """Fit; progress and checkpoints go to the parent while it lasts."""
+        last = 0.0
+
+        def progress(done: int, total: int, scalars: Mapping[str, float]) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if now - last > BETWEEN_PROGRESS:
+                last = now
+                numbers = {name: float(value) for name, value in scalars.items()}
+                self.channel.send({"progress": [int(done), int(total)], "scalars": numbers})
+
+        def checkpoint(current: Model) -> float:
+            self.channel.send({"checkpoint": True})
+            kept, self.model = self.model, current
+            try:
+                while True:
+                    request, arrays = self.channel.receive()
+                    if request.get("op") == "checked":
+                        return float(request["nll"])
+                    self.answer(request, arrays)
+            finally:
+                self.model = kept
+
+        trial = Trial(
+            message["seed"],
+            model.device,
+            self.made["threads"],
+            seconds=message["seconds"],
+            steps=message["steps"],
+            on_progress=progress,
+            on_checkpoint=checkpoint,
+        )
+        model.fit(self.corpora["train"], self.corpora["dev"], trial)
+        return {"ok": True, "targets_consumed": int(trial.targets_consumed)}
+
+    def sample(self, model: Model, message: wire.Message) -> dict[str, NDArray[Any]]:
+        """Documents as one array of tokens and one of lengths."""
+        rng = np.random.default_rng()
+        rng.bit_generator.state = message["rng"]
+        drawn = model.sample(
+            message["n"],
+            message["max_length"],
+            rng,
+            temperature=message["temperature"],
+            top_k=message["top_k"],
+            prompt=message["prompt"],
+        )
+        pieces = [np.asarray(document) for document in drawn]
+        return {
+            "tokens": np.concatenate([*pieces, np.zeros(0, np.int64)]),
+            "lengths": np.array([len(piece) for piece in pieces], np.int64),
+        }
+
+
+def describe(error: BaseException) -> wire.Message:
+    """An exception as a frame: its class, its text and the place that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    names = [kind.__name__ for kind in type(error).__mro__]
+    text = " ".join(str(error).split())[:2000]
+    traceback.print_exception(error)  # into the cell's own stderr file
+    return {"error": type(error).__name__, "kinds": names, "text": text, "where": where}
+
+
+def run_cell(fd: int) -> None:
+    """Serve one cell on a connected socket."""
+    with socket.socket(fileno=fd) as sock:
+        Cell(wire.Channel(sock)).serve()
+
+
+# ---- the server
+
+
+def serve_forks(preload: str, fd: int) -> None:
+    """Fork a child for every request that comes with its three descriptors.
+
+    Requests are lines of JSON: {"fork": {limits}} with [wire, stdout, stderr] beside it, answered by
+    {"pid": …}; {"status": pid}, answered by {"status": exit status or null}. At the connection's
+    end every child that is left is killed with its group.
+    """
+    loaded, failed = [], {}
+    for module in preload.split(",") if preload else []:
+        try:
+            importlib.import_module(module)
+            loaded.append(module)
+        except Exception as error:
+            failed[module] = f"{type(error).__name__}: {error}"
+    gc.collect()
+    gc.freeze()
+    become_subreaper()
+    alive: set[int] = set()
+    with socket.socket(fileno=fd) as control:
+        control.sendall(json.dumps({"loaded": loaded, "failed": failed}).encode() + b"\n")
+        try:
+            while True:
+                line, descriptors = receive_line(control)
+                if not line:
+                    return
+                request = json.loads(line)
+                if "fork" in request:
+                    pid = fork(control, descriptors, request["fork"])
+                    alive.add(pid)
+                    reply: dict[str, Any] = {"pid": pid}
+                else:
+                    reply = {"status": reap(request["status"], alive)}
+                control.sendall(json.dumps(reply).encode() + b"\n")
+        finally:
+            for pid in alive:
+                kill_group(pid)
+
+
+def fork(control: socket.socket, descriptors: list[int], limits: Mapping[str, Any]) -> int:
+    """A child in a session of its own, its output in the given descriptors."""
+    pid = os.fork()
+    if pid:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return pid
+    status = 1
+    try:
+        control.close()
+        os.setsid()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.dup2(descriptors[1], 1)
+        os.dup2(descriptors[2], 2)
+        os.close(descriptors[1])
+        os.close(descriptors[2])
+        limit_memory(limits["memory"])
+        run_cell(descriptors[0])
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def reap(pid: int, alive: set[int]) -> int | None:
+    """The exit status of a child, or None while it lives; orphans of cells are swept up."""
+    if pid not in alive:
+        return None
+    done, status = os.waitpid(pid, os.WNOHANG)
+    if done == 0:
+        return None
+    kill_group(pid)  # what it left behind
+    alive.discard(pid)
+    sweep(alive)
+    return os.waitstatus_to_exitcode(status)
+
+
+def sweep(alive: set[int]) -> None:
+    """Kill processes that a finished cell left in sessions of their own: they are our children now."""
+    try:
+        text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+    except OSError:
+        return  # not Linux: a group's kill must do
+    for orphan in {int(pid) for pid in text.split()} - alive:
+        try:
+            os.kill(orphan, signal.SIGKILL)
+            os.waitpid(orphan, 0)
+        except (ProcessLookupError, ChildProcessError):
+            continue  # it went by itself
+
+
+def kill_group(pid: int) -> None:
+    """Kill a child's whole group, as far as it is still there."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def become_subreaper() -> None:
+    """On Linux: inherit what children of ours leave behind, so that it can be killed."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+
+
+def limit_memory(extra: int | None) -> None:
+    """Bound the address space to its present size and `extra` bytes; None is no bound."""
+    if extra is None:
+        return
+    try:
+        present = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except OSError:
+        present = 0
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    soft = present + extra
+    if hard != resource.RLIM_INFINITY:
+        soft = min(soft, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def receive_line(control: socket.socket) -> tuple[bytes, list[int]]:
+    """A line and the descriptors that came with it; empty at the connection's end."""
+    line, descriptors = b"", array.array("i")
+    while not line.endswith(b"\n"):
+        piece, ancillary, _, _ = control.recvmsg(4096, socket.CMSG_SPACE(3 * descriptors.itemsize))
+        if not piece:
+            return b"", []
+        line += piece
+        for level, kind, data in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                whole = len(data) - len(data) % descriptors.itemsize
+                descriptors.frombytes(data[:whole])
+    return line, list(descriptors)
+
+
+def main(arguments: list[str]) -> None:
+    """The two ways in."""
+    if arguments[0] == "--serve":
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the engine
+        serve_forks(arguments[1], int(arguments[2]))
+    else:
+        limit_memory(int(arguments[2]) if len(arguments) > 2 else None)
+        run_cell(int(arguments[1]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,119 @@
+"""Models that misbehave, one way each: a plugin file for test_cells.py."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from harness import Model, ModelSpec, hookimpl
+
+
+class Fine(Model):
+    """Uniform rows: what a rogue does before and after."""
+
+    def fit(self, train, dev, trial):
+        self.misbehave()
+
+    def misbehave(self):
+        """Nothing."""
+
+    def log_probs(self, inputs):
+        return np.full((*inputs.shape, self.vocab_size), -np.log(self.vocab_size))
+
+
+class Raises(Fine):
+    def misbehave(self):
+        raise KeyError("no such thing")
+
+
+class Exits(Fine):
+    def misbehave(self):
+        os._exit(7)
+
+
+class Segfaults(Fine):
+    def misbehave(self):
+        ctypes.string_at(0)
+
+
+class Hangs(Fine):
+    def misbehave(self):
+        time.sleep(3600)
+
+
+class HangsHard(Fine):
+    def misbehave(self):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(3600)
+
+
+class Forks(Fine):
+    def misbehave(self):
+        sleeper = [sys.executable, "-c", f"import time; '{os.environ['ROGUE_MARK']}'; time.sleep(3600)"]
+        subprocess.Popen(sleeper)
+        subprocess.Popen(sleeper, start_new_session=True)
+
+
+class Allocates(Fine):
+    def misbehave(self):
+        np.ones(2**30)  # 8 GiB
+
+
+class Prints(Fine):
+    def misbehave(self):
+        for _ in range(100):
+            sys.stdout.write("x" * 2**20)
+        sys.stderr.write("the end\n")
+
+
+class WrongShape(Fine):
+    def log_probs(self, inputs):
+        return super().log_probs(inputs)[..., :-1]
+
+
+class WrongType(Fine):
+    def log_probs(self, inputs):
+        return super().log_probs(inputs).astype(np.float16)
+
+
+class NotAnArray(Fine):
+    def log_probs(self, inputs):
+        return super().log_probs(inputs).tolist()
+
+
+class Closes(Fine):
+    def misbehave(self):
+        os.closerange(0, 256)
+        time.sleep(3600)
+
+
+class DiesLater(Fine):
+    def next_log_probs(self, inputs):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+ROGUES = (
+    Fine,
+    Raises,
+    Exits,
+    Segfaults,
+    Hangs,
+    HangsHard,
+    Forks,
+    Allocates,
+    Prints,
+    WrongShape,
+    WrongType,
+    NotAnArray,
+    Closes,
+    DiesLater,
+)
+
+
+@hookimpl
+def harness_models():
+    return [ModelSpec(kind.__name__.lower(), {"numpy": kind}) for kind in ROGUES]
