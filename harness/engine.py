@@ -82,11 +82,18 @@ class Server:
         self.control = ours
         self.reader = ours.makefile("rb")
         self.lock = threading.Lock()
-        probe = self._read()
-        self.missing: Mapping[str, str] = probe["failed"]  # what did not load, and why
+        self._missing: dict[str, str] | None = None
+
+    def missing(self) -> Mapping[str, str]:
+        """What the server could not load, and why; waits until it has tried."""
+        with self.lock:
+            if self._missing is None:
+                self._missing = self._read()["failed"]
+            return self._missing
 
     def fork(self, descriptors: Sequence[int], memory: int | None) -> int:
         """A new child with these descriptors as wire, stdout and stderr; its process id."""
+        self.missing()  # it listens when it has loaded
         request = json.dumps({"fork": {"memory": memory}}).encode() + b"\n"
         with self.lock:
             socket.send_fds(self.control, [request], list(descriptors))
@@ -295,6 +302,13 @@ def as_exception(message: Mapping[str, Any]) -> Exception:
     return error
 
 
+def server_kind(backend: str, requires: Sequence[str]) -> str:
+    """Which server a backend's cells come from; `spawn` where none may (CUDA does not survive a fork)."""
+    if backend == "cuda":
+        return "spawn"
+    return "torch" if "torch" in requires else "numpy"
+
+
 class Engine:
     """The servers of one run; a context manager."""
 
@@ -321,10 +335,8 @@ class Engine:
 
     def kind_for(self, backend: str, requires: Sequence[str]) -> str:
         """How a cell is started: from the server that has loaded what it needs, or afresh."""
-        if backend == "cuda":
-            return "spawn"
-        kind = "torch" if "torch" in requires else "numpy"
-        return "spawn" if self.server(kind).missing else kind
+        kind = server_kind(backend, requires)
+        return kind if kind == "spawn" or not self.server(kind).missing() else "spawn"
 
     def start(self, kind: str, limits: Limits) -> Child:
         """A new process for one cell."""

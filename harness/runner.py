@@ -65,14 +65,25 @@ def execute(
     unless `fresh`. Interrupted (SIGINT, SIGTERM), it leaves an open file: what was finished stays.
     """
     watcher = watcher or Watcher()
+    with engine.Engine(made.how.threads) as processes:
+        if not made.how.in_process and made.cells:  # its server loads while we look around
+            first = made.cells[0].choice
+            kind = engine.server_kind(first.backend, first.spec.requires_of(first.backend))
+            if kind != "spawn":
+                processes.server(kind)
+        return work(made, folder_path, watcher, processes, fresh=fresh)
+
+
+def work(made: Plan, path: Path, watcher: Watcher, processes: engine.Engine, *, fresh: bool) -> store.Run:
+    """Open the run file, and fill it."""
     facts = environment.describe(made.how.threads)
-    writer = open_writer(made, folder_path, facts, fresh=fresh)
+    writer = open_writer(made, path, facts, fresh=fresh)
     done = {record.cell for record in writer.records}
     if done:
         watcher.resumed(len(done), len(made.cells), writer.path)
     todo = [cell for cell in made.cells if cell.index not in done]
     complete = False
-    with Interrupts(writer) as interrupts, engine.Engine(made.how.threads) as processes:
+    with Interrupts(writer) as interrupts:
         shift = Shift(made, writer, watcher, processes, facts, interrupts.stopping)
         interrupts.at_once = processes.kill
         try:
@@ -246,7 +257,9 @@ class Shift:
             yield lambda: prepare(kind(v, choice.config, np.random.default_rng(cell.seed)), device, context)
             return
         how = self.made.how
+        began = time.perf_counter()
         start = self.processes.kind_for(choice.backend, choice.spec.requires_of(choice.backend))
+        waited = time.perf_counter() - began  # the first cell of its kind waits for its server
         with self.gate.shared():
             child, make = engine.opened(
                 self.processes,
@@ -263,7 +276,7 @@ class Shift:
                 },
                 {"train": parts.train, "dev": parts.dev.corpus},
             )
-        record.timings.start_s = child.start_s
+        record.timings.start_s = waited + child.start_s
         try:
             yield lambda: make(cell.seed)
         finally:
@@ -290,7 +303,9 @@ class Shift:
             metrics, arrays = measure(made, model, parts, choice.spec.tolerance, context, record)
             record.timings.evaluate_s = time.perf_counter() - before
         with self.gate.alone():
+            before = time.perf_counter()
             record.throughput.eval_chars_per_s = evaluate.throughput(model, parts.test.corpus, context)
+            record.timings.evaluate_s += time.perf_counter() - before
             phase.name = "sample"
             record.sample_seed = derive(cell.seed, "sample")
             longest = sample.longest(parts.train)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -143,6 +144,26 @@ def test_checkpoints_cross_the_boundary(tmp_path: Path) -> None:
     assert record.timings.checkpoint_s > 0
 
 
+def test_a_counting_cell_pays_for_no_torch(tmp_path: Path) -> None:
+    """A model that needs no torch lives in a process without it; one that does finds it loaded."""
+    pytest.importorskip("torch")
+    plugin = tmp_path / "looks.py"
+    plugin.write_text(
+        "import sys\nimport numpy as np\n"
+        "LOADED = 'torch' in sys.modules, 'torch._dynamo' in sys.modules\n"
+        "from harness import ModelSpec, hookimpl\n"
+        "from harness_plugins.uniform import Uniform\n"
+        "class Looks(Uniform):\n"
+        "    def fit(self, train, dev, trial): self.params['loaded'] = np.array(LOADED)\n"
+        "@hookimpl\n"
+        "def harness_models():\n"
+        "    return ModelSpec('looks', {'numpy': Looks, 'torch': Looks}, requires={'torch': ('torch',)})\n"
+    )
+    result = harness.run("looks@*", plugin=[plugin], dataset=DATA, results=tmp_path)
+    loaded = [result.run.params(record) for record in result.records]
+    assert [found and found["loaded"].tolist() for found in loaded] == [[False, False], [True, True]]
+
+
 # ---- nothing lost
 
 
@@ -209,6 +230,36 @@ def test_fresh_starts_anew(tmp_path: Path) -> None:
     subprocess.run(command(tmp_path, "--fresh"), check=True, capture_output=True)
     assert path.read_bytes() == b"".join(lines[:3])
     assert len(store.run_files(results)) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_fifty_kills_at_random_moments(tmp_path: Path) -> None:
+    """KILL at a random moment, then the same command; 50 times: always the undisturbed result."""
+    results = tmp_path / "results"
+    began = time.monotonic()
+    subprocess.run(command(tmp_path), check=True, capture_output=True)
+    lasted = time.monotonic() - began
+    (path,) = store.run_files(results)
+    whole = lasting(store.read(path))
+    path.unlink()
+    moments = random.Random(0)
+    for _ in range(50):
+        child = subprocess.Popen(command(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            child.wait(moments.uniform(0, lasted))
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        before = {r.cell for path in store.run_files(results) for r in store.read(path).records}
+        again = subprocess.run(command(tmp_path), check=True, capture_output=True, text=True)
+        newest = store.read(store.run_files(results)[-1])
+        assert newest.closed
+        assert lasting(newest) == whole
+        if len(store.run_files(results)) == 1 and len(before) < 5:
+            assert not any(f"[{cell + 1}/5]" in again.stderr for cell in before)
+        for file in store.run_files(results):
+            file.unlink()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
