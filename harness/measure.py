@@ -46,6 +46,7 @@ def blank_record(made: Plan, cell: Cell, run_id: str, parts: split.Split) -> Rec
             dataset_sha256=made.dataset.sha256,
             split_fingerprint=parts.fingerprint,
             vocabulary=made.dataset.alphabet.size,
+            alphabet=made.dataset.alphabet.characters,
             documents={part: len(corpus) for part, corpus in corpora.items()},
             targets={part: corpus.targets for part, corpus in corpora.items()},
             overlap=parts.overlap(),
@@ -95,10 +96,11 @@ def measure(
         if part.absent is not None:
             record.absent[f"{name}_nll"] = part.absent
             continue
+        scores = evaluate.score(model, part.corpus, context)
         rng = np.random.default_rng(derive(record.seed, "agreement", name))
+        # only now: whole documents must not be seen before they are scored
         if problem := evaluate.disagreement(model, part.corpus, context, tolerance, rng):
             raise InvalidModel(problem)
-        scores = evaluate.score(model, part.corpus, context)
         text = part.corpus.kind == "text"
         units = np.arange(len(scores.sums)) if text else part.units
         arrays |= {

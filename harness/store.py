@@ -234,6 +234,8 @@ def read(path: Path) -> Run:
     for number, line in enumerate(lines[:-1], start=1):
         try:
             kind, payload = decode_line(line)
+            if closed or (kind == "header" and header is not None):
+                raise ValueError(f"a {kind} has no place here")
             if kind == "header":
                 header = msgspec.json.decode(payload, type=Header)
                 if header.schema.rpartition("/")[0] != SCHEMA.rpartition("/")[0]:
@@ -242,6 +244,9 @@ def read(path: Path) -> Run:
                 records.append(msgspec.json.decode(payload, type=Record))
             else:
                 closed = True
+                cells = msgspec.json.decode(payload, type=_End).cells
+                if cells != len(records) and not warnings:
+                    warnings.append(f"{path}: its end line counts {cells} cells, {len(records)} are readable")
         except (ValueError, RecursionError, msgspec.MsgspecError) as error:
             if number == 1:
                 raise StoreError(f"{path}: not a run file of harness ({error})") from None

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -25,7 +26,7 @@ NAMES = ["".join(letters) for letters in itertools.product(LETTERS, repeat=3)]  
 V = len(LETTERS) + 1
 
 PLUGIN = """
-import signal, sys
+import sys, threading
 import numpy as np
 from harness import Diverged, Model, ModelSpec, hookimpl
 
@@ -65,13 +66,13 @@ class Elsewhere(Fair):
     @classmethod
     def unavailable(cls): return "needs another planet"
 
-class Interrupted(Fair):
-    def fit(self, train, dev, trial): signal.raise_signal(signal.SIGINT)
+class Hangs(Fair):
+    def fit(self, train, dev, trial): threading.Event().wait()
 
 @hookimpl
 def harness_models():
     classes = (Fair, Counts, Raises, Exits, Greedy, Diverges, BadParams, NanRows, TooMuch, TooLittle,
-               Elsewhere, Interrupted)
+               Elsewhere, Hangs)
     return [ModelSpec(c.__name__.lower(), {"numpy": c}) for c in classes] + [
         ModelSpec("absent", {"numpy": Fair}, requires=("no_such_module_anywhere",)),
         ModelSpec("nowhere", {"numpy": "no_such_module_anywhere:Model"}),
@@ -97,6 +98,11 @@ def plugin() -> str:
 def unguarded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A plugin file is loaded at once, not in a child first: test_registry has the guard."""
     monkeypatch.setattr(registry, "probe", lambda path: None)
+
+
+def run(*arguments: str) -> int:
+    """`harness run` with its cells in this process, which is quick."""
+    return main(["run", "--in-process", *arguments])
 
 
 def execute(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -227,7 +233,7 @@ def test_the_table_is_on_stdout_and_progress_on_stderr(
     capsys: pytest.CaptureFixture[str], names: str
 ) -> None:
     """One row a model with its NLL, best first; one line a cell on stderr; exit 0."""
-    assert main(["run", "--models", "uniform,count-bigram", "--dataset", names, "--split", "all"]) == 0
+    assert run("--models", "uniform,count-bigram", "--dataset", names, "--split", "all") == 0
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
     uniform = next(line for line in lines if re.search(r"^ +–? +uniform +numpy", line))
@@ -249,7 +255,7 @@ def test_json_is_strict(capsys: pytest.CaptureFixture[str], names: str) -> None:
     """`--json` prints one document without NaN or Infinity; an infinite NLL is null and counted."""
     models = "count-bigram:k=0/1"
     split = "grouped:fractions=0.05,0.05,0.9"
-    assert main(["run", "--models", models, "--dataset", names, "--split", split, "--json"]) == 0
+    assert run("--models", models, "--dataset", names, "--split", split, "--json") == 0
     printed = strict(capsys.readouterr().out)
     assert printed["header"]["cells"] == ["count-bigram@numpy:k=0", "count-bigram@numpy"]
     infinite, finite = printed["records"]
@@ -260,11 +266,22 @@ def test_json_is_strict(capsys: pytest.CaptureFixture[str], names: str) -> None:
     assert finite["metrics"]["zero_probability"]["test"] == 0
 
 
+def test_a_record_names_its_plugin_and_its_code(capsys: pytest.CaptureFixture[str], names: str) -> None:
+    """Distribution, version and the hash of the sources: what a later run must share to be the same."""
+    assert run("--models", "uniform", "--dataset", names, "--json") == 0
+    (record,) = strict(capsys.readouterr().out)["records"]
+    assert record["plugin"] == {
+        "distribution": "nextchar-harness",
+        "version": importlib.metadata.version("nextchar-harness"),
+        "code_hash": registry.code_hash("harness_plugins.uniform:Uniform"),
+    }
+
+
 def test_seeds_repeat_every_model(capsys: pytest.CaptureFixture[str], names: str) -> None:
     """`--seeds 2` gives two rows a model, each with its own seed; the first is that of `--seeds 1`."""
     seeds = []
     for count in ("1", "2"):
-        assert main(["run", "--models", "uniform", "--dataset", names, "--seeds", count, "--json"]) == 0
+        assert run("--models", "uniform", "--dataset", names, "--seeds", count, "--json") == 0
         seeds.append([record["seed"] for record in strict(capsys.readouterr().out)["records"]])
     assert seeds[1][0] == seeds[0][0]
     assert len(set(seeds[1])) == 2
@@ -272,16 +289,15 @@ def test_seeds_repeat_every_model(capsys: pytest.CaptureFixture[str], names: str
 
 def test_output_is_the_run_file_and_its_side_files(capsys: pytest.CaptureFixture[str], names: str) -> None:
     """`--output FILE` writes FILE and FILE.d/, which can be read without the results folder."""
-    arguments = ["run", "--models", "count-bigram", "--dataset", names, "--output", "deep/mine.jsonl"]
-    assert main(arguments) == 0
+    assert run("--models", "count-bigram", "--dataset", names, "--output", "deep/mine.jsonl") == 0
     assert capsys.readouterr().err.endswith("stored: deep/mine.jsonl\n")
     (kept,) = stored()
     assert Path("deep/mine.jsonl").read_bytes() == kept.read_bytes()
     kept.unlink()
-    run = store.read(Path("deep/mine.jsonl"))
-    (record,) = run.records
-    assert run.closed
-    scores, params, samples = run.scores(record), run.params(record), run.samples(record)
+    found = store.read(Path("deep/mine.jsonl"))
+    (record,) = found.records
+    assert found.closed
+    scores, params, samples = found.scores(record), found.params(record), found.samples(record)
     assert scores is not None
     assert params is not None
     assert scores["test_sums"].sum() / scores["test_lengths"].sum() == pytest.approx(record.metrics.test_nll)
@@ -293,7 +309,7 @@ def test_output_is_the_run_file_and_its_side_files(capsys: pytest.CaptureFixture
 def test_output_overwrites_nothing(capsys: pytest.CaptureFixture[str], names: str, existing: str) -> None:
     """Where FILE or FILE.d exists it is refused before anything has run."""
     Path(existing).write_text("precious")
-    assert main(["run", "--models", "uniform", "--dataset", names, "--output", "mine.jsonl"]) == 2
+    assert run("--models", "uniform", "--dataset", names, "--output", "mine.jsonl") == 2
     assert "mine.jsonl exists" in capsys.readouterr().err
     assert Path(existing).read_text() == "precious"
     assert stored() == []
@@ -304,8 +320,8 @@ def test_results_names_the_folder_of_runs(
 ) -> None:
     """`--results` goes before $HARNESS_RESULTS, which goes before `results`."""
     monkeypatch.setenv("HARNESS_RESULTS", "from-environment")
-    assert main(["run", "--models", "uniform", "--dataset", names]) == 0
-    assert main(["run", "--models", "uniform", "--dataset", names, "--results", "given"]) == 0
+    assert run("--models", "uniform", "--dataset", names) == 0
+    assert run("--models", "uniform", "--dataset", names, "--results", "given") == 0
     folders = {path.parent.name for path in Path().rglob("*.jsonl")}
     assert folders == {"from-environment", "given"}
 
@@ -314,8 +330,8 @@ def test_results_names_the_folder_of_runs(
 def test_dry_run_runs_nothing(capsys: pytest.CaptureFixture[str], names: str, plugin: str) -> None:
     """`--dry-run` prints the cells with budget and cost; no class is imported, nothing is written."""
     models = "nowhere,absent,mlp@numpy:steps=7,uniform"
-    arguments = ["run", "--models", models, "--plugin", plugin, "--dataset", names, "--seeds", "2"]
-    assert main([*arguments, "--dry-run"]) == 0
+    arguments = ("--models", models, "--plugin", plugin, "--dataset", names, "--seeds", "2")
+    assert run(*arguments, "--dry-run") == 0
     printed = capsys.readouterr()
     rows = [re.split(r"  +", line) for line in printed.out.splitlines()[2:]]
     labels = ["nowhere@numpy", "absent@numpy", "mlp@numpy:steps=7", "uniform@numpy"]
@@ -329,9 +345,9 @@ def test_dry_run_runs_nothing(capsys: pytest.CaptureFixture[str], names: str, pl
 
 def test_dry_run_tells_what_a_cell_took_the_last_time(capsys: pytest.CaptureFixture[str], names: str) -> None:
     """A cell that is on record shows its seconds, another configuration does not."""
-    assert main(["run", "--models", "count-bigram", "--dataset", names]) == 0
+    assert run("--models", "count-bigram", "--dataset", names) == 0
     capsys.readouterr()
-    assert main(["run", "--models", "count-bigram:k=1/2", "--dataset", names, "--dry-run"]) == 0
+    assert run("--models", "count-bigram:k=1/2", "--dataset", names, "--dry-run") == 0
     known, unknown = capsys.readouterr().out.splitlines()[2:]
     assert re.search(r"\d\.\d s last time$", known)
     assert unknown.endswith("not yet measured here")
@@ -400,8 +416,7 @@ def test_a_cell_that_breaks_is_a_row_and_sets_the_exit_code(
     code: int,
 ) -> None:
     """The status names what happened, a broken cell has a reason and no score, the others finish."""
-    arguments = ["run", "--models", models, "--plugin", plugin, "--dataset", names, "--json"]
-    assert main(arguments) == code
+    assert run("--models", models, "--plugin", plugin, "--dataset", names, "--json") == code
     records = strict(capsys.readouterr().out)["records"]
     assert [record["status"] for record in records] == statuses
     for record in records:
@@ -417,7 +432,7 @@ def test_a_broken_cell_is_in_the_table_with_its_reason(
     capsys: pytest.CaptureFixture[str], names: str, plugin: str
 ) -> None:
     """Both on stdout, as row and as note, and on stderr when it happens; the reason names the line."""
-    assert main(["run", "--models", "raises,fair", "--plugin", plugin, "--dataset", names]) == 4
+    assert run("--models", "raises,fair", "--plugin", plugin, "--dataset", names) == 4
     printed = capsys.readouterr()
     (line,) = (number for number, text in enumerate(PLUGIN.splitlines(), 1) if "no luck" in text)
     reason = f"failed: fit: RuntimeError: no luck (models.py:{line})"
@@ -433,7 +448,7 @@ def test_results_that_cannot_be_written_are_exit_6(
     """A results folder that is (or lies below) a file is one line that names it."""
     Path("taken").write_text("a file")
     monkeypatch.setenv("HARNESS_RESULTS", environment)
-    assert main(["run", "--models", "uniform", "--dataset", names]) == 6
+    assert run("--models", "uniform", "--dataset", names) == 6
     printed = capsys.readouterr().err.splitlines()
     assert "taken" in printed[-1]
     assert "never overwritten" not in printed[-1]
@@ -467,19 +482,48 @@ def test_a_damaged_run_is_exit_6(capsys: pytest.CaptureFixture[str]) -> None:
     assert printed.err.startswith("harness: broken.jsonl: not a run file")
 
 
-def test_an_interrupted_run_stays_open_and_readable(names: str, plugin: str) -> None:
-    """SIGINT in the second cell: exit 130, one line, no traceback; the first cell is stored."""
-    models = "fair,interrupted,uniform"
-    done = execute("run", "--in-process", "--models", models, "--plugin", plugin, "--dataset", names)
-    assert done.returncode == 130
-    assert "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[-1] == "harness: interrupted; finished cells are stored"
+def test_cells_in_processes_of_their_own_end_the_same(
+    capsys: pytest.CaptureFixture[str], names: str, plugin: str
+) -> None:
+    """Without --in-process: the same statuses, whatever breaks in a child, and the same exit code."""
+    models = "raises,exits,diverges,nanrows,absent,fair"
+    assert main(["run", "--models", models, "--plugin", plugin, "--dataset", names, "--json"]) == 5
+    records = strict(capsys.readouterr().out)["records"]
+    assert [record["status"] for record in records] == [
+        "failed",
+        "failed",
+        "diverged",
+        "invalid",
+        "skipped",
+        "ok",
+    ]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent as SIGINT to the process group")
+@pytest.mark.parametrize("where", [(), ("--in-process",)], ids=["own process", "in process"])
+def test_an_interrupted_run_stays_open_and_readable(names: str, plugin: str, where: tuple[str, ...]) -> None:
+    """Ctrl-C in the second cell: exit 130, one line, no traceback; the first cell is stored."""
+    command = [sys.executable, "-m", "harness", "run", *where, "--models", "fair,hangs,uniform"]
+    with subprocess.Popen(
+        [*command, "--plugin", plugin, "--dataset", names],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as child:
+        assert child.stderr is not None
+        assert child.stderr.readline().startswith("[1/3] fair@numpy")
+        os.killpg(child.pid, signal.SIGINT)
+        printed, said = child.communicate()
+    assert child.returncode == 130
+    assert printed == ""
+    assert said.strip() == "harness: interrupted; finished cells are stored"
     (path,) = stored()
-    run = store.read(path)
-    assert not run.closed
-    assert run.warnings == []
-    assert [record.model for record in run.records] == ["fair"]
-    assert run.header.cells == ["fair@numpy", "interrupted@numpy", "uniform@numpy"]
+    left = store.read(path)
+    assert not left.closed
+    assert left.warnings == []
+    assert [record.model for record in left.records] == ["fair"]
+    assert left.header.cells == ["fair@numpy", "hangs@numpy", "uniform@numpy"]
 
 
 def test_a_reader_that_leaves_is_no_error() -> None:
@@ -505,12 +549,12 @@ def test_a_reader_that_leaves_is_no_error() -> None:
 def test_show_prints_the_same_table(capsys: pytest.CaptureFixture[str], names: str, split: str) -> None:
     """`show` of the latest run, by its id, the start of its id or its file: what `run` printed."""
     models = "uniform,count-bigram:k=0/1"
-    assert main(["run", "--models", "uniform", "--dataset", names, "--split", split]) == 0
+    assert run("--models", "uniform", "--dataset", names, "--split", split) == 0
     first = capsys.readouterr().out
     (path,) = stored()
     assert main(["show"]) == 0
     assert capsys.readouterr().out == first
-    assert main(["run", "--models", models, "--dataset", names, "--split", split]) == 0
+    assert run("--models", models, "--dataset", names, "--split", split) == 0
     table = capsys.readouterr().out
     (latest,) = set(stored()) - {path}
     for name in (latest.stem, latest.stem[:-1], str(latest)):
@@ -520,7 +564,7 @@ def test_show_prints_the_same_table(capsys: pytest.CaptureFixture[str], names: s
 
 def test_show_json_is_that_of_the_run(capsys: pytest.CaptureFixture[str], names: str) -> None:
     """`show --json` prints the same document as `run --json`."""
-    assert main(["run", "--models", "count-bigram:k=0/1", "--dataset", names, "--json"]) == 0
+    assert run("--models", "count-bigram:k=0/1", "--dataset", names, "--json") == 0
     document = strict(capsys.readouterr().out)
     assert main(["show", "--json"]) == 0
     assert strict(capsys.readouterr().out) == document
@@ -529,7 +573,7 @@ def test_show_json_is_that_of_the_run(capsys: pytest.CaptureFixture[str], names:
 def test_show_names_an_ambiguous_or_unknown_run(capsys: pytest.CaptureFixture[str], names: str) -> None:
     """The start of two ids, or of none, is a mistake that points to `list runs`."""
     for _ in range(2):
-        assert main(["run", "--models", "uniform", "--dataset", names]) == 0
+        assert run("--models", "uniform", "--dataset", names) == 0
     capsys.readouterr()
     for name, said in (("2", "several runs start with '2'"), ("x", "no run starts with 'x'")):
         assert main(["show", name]) == 2
@@ -540,7 +584,7 @@ def test_show_names_an_ambiguous_or_unknown_run(capsys: pytest.CaptureFixture[st
 
 def test_show_says_that_a_run_is_open(capsys: pytest.CaptureFixture[str], names: str) -> None:
     """A run without its end line is shown with a warning."""
-    assert main(["run", "--models", "uniform,count-bigram", "--dataset", names]) == 0
+    assert run("--models", "uniform,count-bigram", "--dataset", names) == 0
     (path,) = stored()
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
     capsys.readouterr()
@@ -594,7 +638,7 @@ def test_list_runs_has_a_row_for_every_run(capsys: pytest.CaptureFixture[str], n
     """Oldest first, with the best model and whether the file is closed; damaged files are warnings."""
     assert main(["list", "runs"]) == 0
     assert capsys.readouterr().out == "no runs\n"
-    assert main(["run", "--models", "uniform,count-bigram", "--dataset", names]) == 0
+    assert run("--models", "uniform,count-bigram", "--dataset", names) == 0
     nll = store.read(stored()[0]).records[1].metrics.test_nll
     Path("results/broken.jsonl").write_text("no run\n")
     open_run = Path("results/99999999T000000Z-open.jsonl")

@@ -369,6 +369,24 @@ def test_a_wide_context_is_exact_because_the_overlap_widens() -> None:
     assert evaluate.running(model, corpus, None).sums[0] != pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("n", "shapes"),
+    [
+        (1, [(1, 1)]),
+        (255, [(1, 255)]),
+        (256, [(1, 256)]),
+        (257, [(1, 256), (1, 129)]),
+        (384, [(2, 256)]),
+        (385, [(2, 256), (1, 129)]),
+    ],
+)
+def test_no_window_is_sent_for_nothing(n: int, shapes: list[tuple[int, int]]) -> None:
+    """Full windows go together, what is left in one more, and a text that fits has none over."""
+    model = Short(4, 5)
+    evaluate.running(model, prose(n))
+    assert [call.shape for call in model.whole_calls] == shapes
+
+
 def test_windows_are_sent_many_at_a_time_and_no_more_than_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Full windows share a call up to the limit, and the sums do not depend on it."""
     corpus, model = prose(1500), Short(4, 5)

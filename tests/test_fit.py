@@ -257,6 +257,21 @@ def test_a_budget_of_seconds_starts_with_the_fit(log: Log, train: Corpus, dev: C
     assert (result.train_s, result.over_budget) == (10.0, False)
 
 
+class SlowToAsk(Quiet):
+    """Three seconds before it first asks whether it may go on."""
+
+    def fit(self, train: Corpus, dev: Corpus, trial: Trial) -> None:
+        """Prepare, then as many steps as are allowed."""
+        self.log.clock.passes(3.0)
+        super().fit(train, dev, trial)
+
+
+def test_what_comes_before_the_first_question_is_charged(log: Log, train: Corpus, dev: Corpus) -> None:
+    """A budget of seconds runs from the first moment of the fit, not from the first `should_stop`."""
+    result = fitted(log, lambda: SlowToAsk(log), train, dev, seconds=10.0)
+    assert (result.train_s, result.over_budget) == (10.0, False)
+
+
 def test_short_checkpoints_are_not_charged(log: Log, train: Corpus, dev: Corpus) -> None:
     """Checkpoints within 10 % of a wall-clock budget leave the whole of it for training."""
 
@@ -439,16 +454,18 @@ class DrawsGlobally(Noted):
 
 
 def test_what_a_fit_draws_depends_on_its_seed_alone(log: Log, train: Corpus, dev: Corpus) -> None:
-    """Neither earlier draws nor the warm-up move the global generators of a fit."""
+    """Neither earlier draws nor the warm-up move the global generators of a fit; it is seeded too."""
 
-    def drawn(seed: int) -> list[float]:
-        model = fitted(log, lambda: DrawsGlobally(log), train, dev, Trial(seed=seed)).model
+    def drawn(seed: int) -> tuple[list[float], list[float]]:
+        fitted(log, lambda: DrawsGlobally(log), train, dev, Trial(seed=seed))
+        warmed, model = log.made[-2:]
+        assert isinstance(warmed, DrawsGlobally)
         assert isinstance(model, DrawsGlobally)
-        return model.drawn
+        return warmed.drawn, model.drawn
 
     first = drawn(3)
     draws()
     assert drawn(3) == first
     assert drawn(4) != first
     seed_everything(3)
-    assert first == draws() + draws()
+    assert first[1] == draws() + draws()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -474,36 +473,51 @@ def harness_models():
 """
 
 
-def test_code_hash_changes_with_the_file(write: Callable[..., Path]) -> None:
-    """Two files that differ by a comment differ in their hash; the same bytes have the same."""
-    sources = {
-        "one": MODEL.replace("NAME", "own"),
-        "two": MODEL.replace("NAME", "own") + "# changed\n",
-        "three": MODEL.replace("NAME", "own"),
-    }
-    hashes = {}
-    for name, source in sources.items():
-        found = registry.discover([write(source, f"{name}.py")], guard_files=False)
-        hashes[name] = registry.code_hash(registry.resolve(found.model("own"), "numpy"))
-    assert hashes["one"] == hashes["three"] != hashes["two"]
-
-
-def test_code_hash_is_that_of_the_source_file(write: Callable[..., Path]) -> None:
-    """It is what `sha256sum FILE` prints."""
-    path = write(MODEL.replace("NAME", "own"))
+def hash_of(path: Path) -> str:
+    """The code hash of the model `own` in a plugin file."""
     found = registry.discover([path], guard_files=False)
-    model = registry.resolve(found.model("own"), "numpy")
-    assert registry.code_hash(model) == hashlib.sha256(path.read_bytes()).hexdigest()
+    return registry.code_hash(registry.resolve(found.model("own"), "numpy"))
+
+
+def test_code_hash_changes_with_the_file(write: Callable[..., Path]) -> None:
+    """Two files that differ by a comment differ in their hash; the same bytes have the same anywhere."""
+    source = MODEL.replace("NAME", "own")
+    here, there = write(source, "here/mine.py"), write(source, "there/mine.py")
+    changed = write(source + "# changed\n", "changed/mine.py")
+    assert hash_of(here) == hash_of(there) != hash_of(changed)
+
+
+def test_code_hash_counts_what_a_model_leans_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a package another module's change counts too, and the model is not imported for it."""
+    package = tmp_path / "package_of_models"
+    package.joinpath("deep").mkdir(parents=True)
+    for name in ("__init__.py", "common.py", "deep/__init__.py", "deep/own.py"):
+        package.joinpath(name).write_text("x = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = registry.code_hash("package_of_models.deep.own:Own")
+    assert "package_of_models.deep.own" not in sys.modules
+    package.joinpath("notes.txt").write_text("no code")
+    assert registry.code_hash("package_of_models.deep.own:Own") == before
+    package.joinpath("common.py").write_text("x = 2\n")
+    assert registry.code_hash("package_of_models.deep.own:Own") != before
+
+
+def test_code_hash_of_a_class_is_that_of_its_name() -> None:
+    """`"pkg.module:Class"` and the class it names have one hash."""
+    target = registry.discover().model("uniform").backends["numpy"]
+    assert isinstance(target, str)
+    assert registry.code_hash(target) == registry.code_hash(
+        registry.resolve(ModelSpec("m", {"numpy": target}), "numpy")
+    )
 
 
 def test_two_files_of_one_name_are_kept_apart(write: Callable[..., Path]) -> None:
     """`a/mine.py` and `b/mine.py` are two modules: each model has the hash of its own file."""
-    paths = {name: write(MODEL.replace("NAME", name), f"{name}/mine.py") for name in ("a", "b")}
-    found = registry.discover(paths.values(), guard_files=False)
-    for name, path in paths.items():
-        model = registry.resolve(found.model(name), "numpy")
-        assert registry.code_hash(model) == hashlib.sha256(path.read_bytes()).hexdigest()
-        assert model(3, {}, np.random.default_rng(0)).log_probs(np.zeros((1, 2), np.int64)).shape == (1, 2, 3)
+    paths = [write(MODEL.replace("NAME", name), f"{name}/mine.py") for name in ("a", "b")]
+    found = registry.discover(paths, guard_files=False)
+    one, other = (registry.resolve(found.model(name), "numpy") for name in ("a", "b"))
+    assert one.__module__ != other.__module__
+    assert registry.code_hash(one) != registry.code_hash(other)
 
 
 # ---- harness_record
