@@ -153,9 +153,10 @@ def validate(spec: ModelSpec) -> None:
     """Raise `ValueError` or `TypeError` where a spec contradicts itself."""
     if not spec.backends:
         raise ValueError(f"model {spec.name!a} has no backend")
-    for key, value in spec.config.items():
-        if not isinstance(value, bool | int | float | str):
-            raise TypeError(f"model {spec.name!a}: default of {key!r} is no bool, int, float or str")
+    for overrides in (spec.config, *spec.presets.values()):
+        for key, value in overrides.items():
+            if type(value) not in (bool, int, float, str):  # numpy's floats are no JSON
+                raise TypeError(f"model {spec.name!a}: {key}={value!a} is no bool, int, float or str")
     for preset, overrides in spec.presets.items():
         if unknown := set(overrides) - set(spec.config):
             raise ValueError(f"model {spec.name!a}: preset {preset!r} sets unknown {unknown}")
