@@ -79,13 +79,17 @@ def normalised(rows: Any, shape: tuple[int, ...], asked: str = "log_probs") -> F
 
 
 def blind(model: Model, corpus: Corpus) -> Scores:
-    """Line data by prefixes only: grouped by length, without repeats, one call a length.
+    """Line data by prefixes only, summed over each document."""
+    return by_document(blind_targets(model, corpus), corpus)
+
+
+def blind_targets(model: Model, corpus: Corpus) -> Float64s:
+    """−ln p of every target of line data (N,), asked by prefixes only: one call a length, no repeats.
 
     The k-th call asks for the rows after the distinct prefixes of k inputs (boundary included).
     """
     v = corpus.alphabet.size
-    sums = np.zeros(len(corpus))
-    zero = 0
+    scored = np.zeros(corpus.targets)  # (N,)
     prefixes = np.zeros((1, 1), np.int64)  # (P, k) distinct
     which = np.zeros(len(corpus), np.int64)  # (G,) the prefix of each document
     for k in range(1, int(corpus.lengths.max(initial=0)) + 1):
@@ -94,13 +98,18 @@ def blind(model: Model, corpus: Corpus) -> Scores:
         prefixes = prefixes[used]
         rows = _ask(model.next_log_probs, prefixes, v)  # (P, V)
         targets = corpus.tokens[corpus.offsets[alive] + k].astype(np.int64)
-        scored = -rows[row, targets]
-        zero += int(np.isinf(scored).sum())
-        sums[alive] += scored
+        scored[corpus.offsets[alive] + k - 1] = -rows[row, targets]
         longer = corpus.lengths[alive] > k
         keys, which[alive[longer]] = np.unique(row[longer] * v + targets[longer], return_inverse=True)
         prefixes = np.column_stack([prefixes[keys // v], keys % v])
-    return Scores(sums, corpus.lengths, zero)
+    return scored
+
+
+def by_document(scored: Float64s, corpus: Corpus) -> Scores:
+    """Per-target −ln p of line data (N,) -> sums over documents."""
+    document = np.repeat(np.arange(len(corpus)), corpus.lengths)  # (N,)
+    sums = np.bincount(document, scored, len(corpus)).astype(np.float64)
+    return Scores(sums, corpus.lengths, int(np.isinf(scored).sum()))
 
 
 def _ask(ask: Ask, inputs: Ints, v: int) -> Float64s:
@@ -146,13 +155,18 @@ def batches(corpus: Corpus) -> Iterator[Ints]:
 
 
 def running(model: Model, corpus: Corpus, context: int | None = None) -> Scores:
-    """Running text in overlapping windows, each target scored once, in blocks of 1,000 targets.
+    """Running text in overlapping windows, summed over blocks of 1,000 targets."""
+    return in_blocks(running_targets(model, corpus, context))
+
+
+def running_targets(model: Model, corpus: Corpus, context: int | None = None) -> Float64s:
+    """−ln p of every target of running text (N,), in overlapping windows, each target scored once.
 
     A target has at least 128 characters of history (at least `context`, where that is more) or all
     there is.
     """
     v = corpus.alphabet.size
-    scored = np.zeros(corpus.targets)  # (N,) −ln p of every target
+    scored = np.zeros(corpus.targets)  # (N,)
     overlap = max(WINDOW - STRIDE, context or 0)
     for starts, width in text_windows(corpus, overlap):
         where = starts[:, None] + np.arange(width)  # (B, T)
@@ -163,7 +177,7 @@ def running(model: Model, corpus: Corpus, context: int | None = None) -> Scores:
         for start, values in zip(starts.tolist(), picked, strict=True):
             fresh = 0 if start == 0 else overlap
             scored[start + fresh : start + width] = values[fresh:]
-    return in_blocks(scored)
+    return scored
 
 
 def text_windows(corpus: Corpus, overlap: int) -> Iterator[tuple[Ints, int]]:
@@ -204,7 +218,19 @@ def by_windows(model: Model, corpus: Corpus, context: int) -> Scores:
 
 def score(model: Model, corpus: Corpus, context: int | None) -> Scores:
     """The protocol of a held-out part: blind for lines, windows for running text."""
-    return blind(model, corpus) if corpus.kind == "lines" else running(model, corpus, context)
+    return gathered(score_targets(model, corpus, context), corpus)
+
+
+def score_targets(model: Model, corpus: Corpus, context: int | None) -> Float64s:
+    """The same protocol, target by target: −ln p (N,)."""
+    if corpus.kind == "lines":
+        return blind_targets(model, corpus)
+    return running_targets(model, corpus, context)
+
+
+def gathered(scored: Float64s, corpus: Corpus) -> Scores:
+    """Per-target −ln p (N,) -> sums over documents, or over blocks of running text."""
+    return by_document(scored, corpus) if corpus.kind == "lines" else in_blocks(scored)
 
 
 def score_train(model: Model, corpus: Corpus, context: int | None) -> Scores:

@@ -59,12 +59,42 @@ class Throughput(msgspec.Struct, kw_only=True):
     claimed: bool = False
 
 
+class DocumentStatistics(msgspec.Struct, kw_only=True):
+    """Of some documents, drawn or real: shares of them (0 to 1), and distances to other real ones."""
+
+    documents: int
+    novel: float | None = None  # not in train
+    in_train: float | None = None  # of running text: occurs in the text of that part
+    in_dev: float | None = None
+    in_test: float | None = None
+    duplicates: float | None = None  # equal to an earlier one
+    truncated: float | None = None  # cut at `max_length`
+    mean_length: float | None = None  # characters, the end not counted
+    length_distance: float | None = None  # 1-Wasserstein, in characters
+    unigram_distance: float | None = None  # Jensen–Shannon: root of the divergence in bits, 0 to 1
+    bigram_distance: float | None = None
+    trigram_distance: float | None = None
+
+
+class SampleStatistics(msgspec.Struct, kw_only=True):
+    """Samples beside as many real held-out documents: what a perfect model would come close to."""
+
+    max_length: int  # characters at which a document is cut
+    drawn: DocumentStatistics
+    real: DocumentStatistics | None = None
+    real_from: str | None = None  # "dev", or "one half of test" where there is no dev
+    real_seed: int | None = None  # with which they were chosen
+    compared_with: str | None = None  # what both are measured to: "test", "the other half of test"
+    absent: dict[str, str] = {}  # field -> why it is null
+
+
 class Data(msgspec.Struct, kw_only=True):
     """What was read: sizes in documents and targets."""
 
     dataset_sha256: str
     split_fingerprint: str
     vocabulary: int
+    alphabet: str | None = None  # its characters in order, the boundary left out
     documents: dict[str, int]
     targets: dict[str, int]
     overlap: dict[str, int]  # dev and test documents that stand in train
@@ -97,6 +127,7 @@ class Record(msgspec.Struct, kw_only=True):
     split: str
     repeat: int
     seed: int
+    stochastic: bool | None = None  # declared by its spec; False: one seed stands for all
     budget: str
     status: Status
     reason: str | None = None
@@ -115,6 +146,7 @@ class Record(msgspec.Struct, kw_only=True):
     stdout: str | None = None  # side file: what the cell printed
     stderr: str | None = None  # side file
     sample_seed: int | None = None
+    sample_statistics: SampleStatistics | None = None
     environment: dict[str, Any] = {}
     plugin: Plugin
 

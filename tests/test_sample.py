@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from harness import Alphabet, Corpus, Model, Trial, sample
-from harness.contract import Floats, Ints
+from harness.contract import Floats, Ints, choose
 from harness.errors import InvalidModel
 
 ABC = Alphabet("abc")
@@ -71,6 +71,13 @@ def test_samples_obey_the_law() -> None:
     assert set(counts) <= set(expected)  # nothing with p = 0 is ever drawn
     observed = [counts[text] for text in expected]
     assert stats.chisquare(observed, [20_000 * p for p in expected.values()]).pvalue > 0.01
+
+
+def test_a_uniform_number_of_zero_draws_nothing_impossible() -> None:
+    """The smallest number a generator gives takes the first character with p > 0."""
+    with np.errstate(divide="ignore"):
+        rows = np.log(np.array([[0.0, 0.0, 0.5, 0.5], [0.1, 0.4, 0.0, 0.5]]))
+    assert choose(rows, np.zeros(2), 1.0, None).tolist() == [2, 0]
 
 
 @pytest.mark.parametrize("temperature", [0.5, 2.0])

@@ -1,0 +1,149 @@
+"""A model of a stored run, found by name, and the data of that run: for `sample` and `score`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli import options
+from harness.errors import DataError, HarnessError, UsageError
+
+if TYPE_CHECKING:
+    from harness.contract import Model
+    from harness.corpus import Alphabet, Kind
+    from harness.record import Record
+    from harness.registry import Registry
+    from harness.split import Split
+    from harness.store import Run
+
+run = click.option(
+    "--run",
+    "run",
+    default="latest",
+    show_default=True,
+    metavar="RUN",
+    help="A run file, an id or its start.",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """A fitted model as a run holds it."""
+
+    run: Run
+    record: Record
+    registry: Registry
+    model: Model
+
+    @property
+    def name(self) -> str:
+        """`mlp@numpy:context=8`."""
+        return name_of(self.record)
+
+    @property
+    def kind(self) -> Kind:
+        """What the model was trained on: lines or running text."""
+        return "text" if self.record.data.window else "lines"
+
+    @property
+    def context(self) -> int | None:
+        """How far back the model looks."""
+        return self.registry.model(self.record.model).context_of(self.record.config)
+
+    def data(self) -> Split:
+        """The parts of the run's data; `HarnessError` where they are not to be had any more."""
+        from harness import plan, split
+
+        record = self.record
+        is_file = record.dataset.startswith("file:")
+        opened = plan.open_data(self.registry, record.dataset, self.kind if is_file else None)
+        if opened.sha256 != record.data.dataset_sha256:
+            raise DataError(f"{record.dataset} has changed since the run")
+        method = split.parse(record.split)
+        uses_dev = record.data.dev_from_train
+        parts = split.divide(opened.documents, opened.alphabet, opened.kind, method, uses_dev=uses_dev)
+        if parts.fingerprint != record.data.split_fingerprint:
+            raise DataError(f"split {record.split} of {record.dataset} has changed since the run")
+        return parts
+
+    def alphabet(self) -> Alphabet:
+        """The model's characters: from the record, or, where it is an old one, from the data."""
+        from harness.corpus import Alphabet
+
+        if self.record.data.alphabet is not None:
+            return Alphabet(self.record.data.alphabet)
+        try:
+            return self.data().train.alphabet
+        except HarnessError as error:
+            raise UsageError(
+                f"run {self.run.header.run_id} does not hold its alphabet, and its data is gone: {error}"
+            ) from None
+
+
+def fetch(name: str, run: str, results: Path | None, plugins: Sequence[Path]) -> Stored:
+    """The model of that name; a `UsageError` says what the run holds where it holds no such model."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is loaded: see environment
+    from harness import notebook, registry, store
+
+    found = store.read(store.find(options.folder(results), run))
+    options.warn(found.warnings)
+    record = pick(found, name)
+    known = registry.discover(plugins)
+    options.warn(known.problems)
+    if record.model not in known.models:
+        raise UsageError(
+            f"model {record.model!a} of {record.plugin.distribution} is not installed: "
+            "install it, or name its file with --plugin"
+        )
+    model = notebook.Result(found, known).model(record)
+    if model is None:
+        raise UsageError(
+            f"the parameters of {name_of(record)!a} were not kept with run {found.header.run_id}: "
+            "harness run fits it again"
+        )
+    return Stored(found, record, known, model)
+
+
+def pick(run: Run, name: str) -> Record:
+    """The record that a name stands for: a table's label, a selection, or a model that stands once."""
+    wanted, _, repeat = " ".join(name.split()).partition(" #")
+    found = [record for record in run.records if wanted in spellings(record)] or [
+        record for record in run.records if wanted in (record.model, f"{record.model}@{record.backend}")
+    ]
+    found = [record for record in found if not repeat or repeat == str(record.repeat + 1)]
+    cells = {(record.model, record.backend, str(sorted(record.config.items()))) for record in found}
+    if len(cells) != 1:
+        what = f"{name!a} names several models" if cells else f"no model {name!a}"
+        held = ", ".join(f"{name_of(record)!a}" for record in found or run.records)
+        raise UsageError(f"{what} in run {run.header.run_id}: {held or 'it holds none'}")
+    record = min(found, key=lambda record: record.repeat)
+    if record.status != "ok":
+        raise UsageError(f"{name_of(record)!a} has no model in this run: {record.status}, {record.reason}")
+    if len(found) > 1:
+        click.echo(f"{name_of(record)}: the first of {len(found)} seeds ('… #2' names another)", err=True)
+    return record
+
+
+def name_of(record: Record) -> str:
+    """A record's name as under the table: `mlp@numpy:context=8 #2`."""
+    from harness.columns import called
+    from harness.report import clean
+
+    return clean(called(record))
+
+
+def spellings(record: Record) -> set[str]:
+    """The names of one configuration, its seed left out: as a table, or as `--models` spells it."""
+    from harness.columns import called
+
+    bases = record.model, f"{record.model}@{record.backend}"
+    chosen = called(record, repeat=False).removeprefix(bases[1])  # ":context=8"
+    tabled = record.label.removeprefix(record.model)  # " context=8"
+    return {base + options for base in bases for options in (chosen, tabled)} | {
+        f"{record.label}@{record.backend}"
+    }
