@@ -3,6 +3,9 @@
 Documents are the unit, equal documents one unit. S: −ln p summed over a unit's targets; L: targets.
 With m = ΣS / ΣL the squared standard error is G/(G−1) · Σ(S − m L)² / (ΣL)², the ratio estimator of
 cluster sampling (Cochran, Sampling Techniques, ch. 6). Intervals are Student's with G−1 degrees.
+
+Over R seeds the S are means over seeds. That says how these R checkpoints do on other documents; a
+claim about the method adds the variance of the seeds' NLLs over R, with R−1 degrees.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean, stdev, variance
 from typing import Any
 
 import numpy as np
@@ -19,6 +23,7 @@ Float64s = NDArray[np.float64]
 Integers = NDArray[np.integer[Any]]
 
 FEWEST = 20  # units below which no interval is given
+METHOD = 5  # seeds of a model from which on a verdict speaks of the method
 LEVEL = 0.95
 
 
@@ -31,11 +36,24 @@ class Difference:
     half: float | None  # half the 95 % interval
     p: float | None  # two-sided, Student's t
     units: int
+    cases: int  # units, or seeds where they are part of the claim: Student's t has one degree less
 
     @property
     def detectable(self) -> float | None:
         """The smallest true difference found with 80 % power at the 5 % level."""
-        return None if self.se is None else detectable(self.se, self.units)
+        return None if self.se is None else detectable(self.se, self.cases)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An NLL in nats per character, the mean over seeds, with the two sources of its error apart."""
+
+    nats: float
+    se_docs: float | None  # of the mean over seeds, over units; None below 20 of them
+    sd_seeds: float | None  # standard deviation of the seeds' NLLs; None for one seed
+    se: float | None  # of the claim: of the documents, from five seeds on of documents and seeds
+    half: float | None  # half the 95 % interval
+    seeds: int
 
 
 def clusters(sums: Float64s, lengths: Integers, units: Integers | None) -> tuple[Float64s, Float64s]:
@@ -64,39 +82,73 @@ def student(level: float, degrees: int) -> float:
     return float(stdtrit(degrees, 0.5 + level / 2))
 
 
-def half_interval(se: float | None, units: int, level: float = LEVEL) -> float | None:
-    """Half the interval that belongs to a standard error."""
-    return None if se is None else student(level, units - 1) * se
+def half_interval(se: float | None, cases: int, level: float = LEVEL) -> float | None:
+    """Half the interval that belongs to a standard error with `cases` − 1 degrees of freedom."""
+    return None if se is None else student(level, cases - 1) * se
 
 
-def detectable(se: float, units: int) -> float:
+def detectable(se: float, cases: int) -> float:
     """(t.975 + z.80) · se: what 80 % of repetitions would find at the 5 % level."""
-    return (student(0.95, units - 1) + 0.8416212335729143) * se
+    return (student(0.95, cases - 1) + 0.8416212335729143) * se
+
+
+def with_seeds(se: float | None, units: int, *nlls: Sequence[float]) -> tuple[float | None, int]:
+    """The standard error of a claim over documents and seeds, and its cases (degrees + 1).
+
+    se: of the mean over seeds, over documents; nlls: the seeds' NLLs of each model in the claim.
+    Below five seeds a model the claim is about these checkpoints, and `se` is all of its error. From
+    five on the variances over R are added, models being independent, with the degrees of the fewest
+    seeds. A model whose seeds all score the same has no such variance and lends no degrees.
+    """
+    if se is None or min(len(seeds) for seeds in nlls) < METHOD:
+        return se, units
+    moving = [seeds for seeds in nlls if min(seeds) != max(seeds)]
+    if not moving:
+        return se, units
+    added = sum(variance(seeds) / len(seeds) for seeds in moving)
+    return math.sqrt(se**2 + added), min(units, *(len(seeds) for seeds in moving))
+
+
+def fold(nlls: Sequence[float], se_docs: float | None, units: int) -> Estimate:
+    """The mean over seeds; se_docs: standard error of that mean over documents, `units` of them."""
+    se, cases = with_seeds(se_docs, units, nlls)
+    spread = stdev(nlls) if len(nlls) > 1 else None
+    return Estimate(fmean(nlls), se_docs, spread, se, half_interval(se, cases), len(nlls))
+
+
+def mean_of_seeds(sums: Float64s) -> Float64s:
+    """(R, G) -> (G,); exact where all rows are equal."""
+    mean: Float64s = sums[0] + (sums - sums[0]).mean(axis=0)
+    return mean
 
 
 def paired(a: Float64s, b: Float64s, lengths: Integers, units: Integers | None = None) -> Difference:
-    """A − B on the same documents; a, b: their sums (G,)."""
+    """A − B on the same documents; a, b: their sums (G,), or (R, G) with a row a seed.
+
+    The means over seeds are paired; what seeds add is the business of `with_seeds`.
+    """
+    a, b = (np.atleast_2d(np.asarray(sums, np.float64)) for sums in (a, b))  # (R, G)
     with np.errstate(invalid="ignore"):
-        d = np.asarray(a, np.float64) - np.asarray(b, np.float64)
+        d = mean_of_seeds(a) - mean_of_seeds(b)  # (G,)
     if not np.isfinite(d).all():
         raise ValueError("a paired difference needs finite scores")
     grouped, weights = clusters(d, lengths, units)
-    nats = math.fsum(grouped.tolist()) / math.fsum(weights.tolist())
-    se = standard_error(grouped, weights)
-    return Difference(
-        nats, se, half_interval(se, len(grouped)), p_value(nats, se, len(grouped)), len(grouped)
-    )
+    total = math.fsum(weights.tolist())
+    nats = math.fsum(grouped.tolist()) / total
+    by_seed = ((sums.sum(axis=1) / total).tolist() for sums in (a, b))  # (R,)
+    se, cases = with_seeds(standard_error(grouped, weights), len(grouped), *by_seed)
+    return Difference(nats, se, half_interval(se, cases), p_value(nats, se, cases), len(grouped), cases)
 
 
-def p_value(nats: float, se: float | None, units: int) -> float | None:
-    """Two-sided p of Student's t for "no difference"."""
+def p_value(nats: float, se: float | None, cases: int) -> float | None:
+    """Two-sided p of Student's t for "no difference", with `cases` − 1 degrees of freedom."""
     if se is None:
         return None
     if se == 0:
         return 1.0 if nats == 0 else 0.0
     from scipy.special import stdtr
 
-    return float(2 * stdtr(units - 1, -abs(nats) / se))
+    return float(2 * stdtr(cases - 1, -abs(nats) / se))
 
 
 def sign_flip(differences: Float64s, rng: np.random.Generator, draws: int = 9_999) -> float:
@@ -123,6 +175,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def ranks(scores: Sequence[Float64s], lengths: Integers, units: Integers | None = None) -> list[int]:
     """Ranks of models sorted by their NLL, best first; those not told apart share one.
 
+    scores: of each model its sums (G,), or (R, G) with a row a seed.
     The best leads; every model is compared with it (paired, Holm over the comparisons), and all
     before the first that is surely worse share its rank. That one leads the next group.
     """

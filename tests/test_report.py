@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
@@ -14,8 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import report
-from harness.compare import standings
+from harness import figures, report
+from harness import notes as under
+from harness.columns import shown
+from harness.compare import Standing, standings
 from harness.record import Data, Header, Metrics, Plugin, Record, Throughput, Timings
 from harness.statistics import paired
 
@@ -82,14 +85,19 @@ def nothing(record: Record) -> Mapping[str, Any] | None:
     return None
 
 
+def columns(rows: Sequence[Standing]) -> dict[str, list[str]]:
+    """The texts of the default columns by their title."""
+    return {column.title: list(column.cells(rows).texts) for column in shown(None, rows)}
+
+
 def row(one: Record) -> dict[str, str]:
     """The row of a lone record, by the column's title."""
-    return {title: cells[0] for title, cells in report.columns(standings([one], nothing)).items()}
+    return {title: cells[0] for title, cells in columns(standings([one], nothing)).items()}
 
 
-def notes(*records: Record, looks: int | None = None) -> str:
+def notes(*records: Record, looks: int | None = None, scores: Any = nothing) -> str:
     """What stands under the table of these records."""
-    return "\n".join(report.notes(HEADER, standings(records, nothing), looks))
+    return "\n".join(under.notes(standings(records, scores), looks))
 
 
 # ---- figures
@@ -98,12 +106,11 @@ def notes(*records: Record, looks: int | None = None) -> str:
 def test_every_figure_stands_at_its_precision() -> None:
     """NLLs to four digits with their interval, bits to three, counts in full."""
     assert row(record()) == {
-        "rank": "–",
-        "model": "mlp",
-        "backend": "numpy",
+        "#": "–",
+        "model": "mlp@numpy",
         "params": "12,345",
         "dev NLL": "2.1235",
-        "test NLL": "2.1346 ± 0.0131",
+        "test NLL": "2.1346±.0131",
         "bits": "3.080",
         "train s": "3.46",
         "train ch/s": "1.2M",
@@ -117,31 +124,34 @@ def test_figures_that_some_rows_have_get_a_column() -> None:
     full = record(
         0, metrics=Metrics(test_nll=2.0, excess=0.012_345, excess_half=0.001_26, test_nll_unseen=2.3)
     )
-    cells = report.columns(standings([full, record(1)], nothing))
-    assert cells["excess"] == ["0.0123 ± 0.0013", "–"]
+    cells = columns(standings([full, record(1)], nothing))
+    assert cells["excess"] == [".0123±.0013", "–"]
     assert cells["unseen"] == ["2.3000", "–"]
 
 
 def test_the_table_holds_every_cell() -> None:
     """What the columns say stands in the printed table, under their titles, a line a row."""
     rows = [record(0), record(1, model="gru", metrics=Metrics(test_nll=1.9, dev_nll=1.875))]
-    text = report.table(HEADER, rows, nothing)
-    lines = text.split("\n")
-    start = next(i for i, line in enumerate(lines) if line.lstrip().startswith("rank"))
-    columns = report.columns(standings(rows, nothing))
-    for title in columns:
-        assert title in lines[start]
+    lines = report.table(HEADER, rows, nothing).split("\n")
+    rule = next(i for i, line in enumerate(lines) if line.startswith("-  ---"))
+    ends = [match.end() for match in re.finditer("-+", lines[rule])]
+    starts = [match.start() for match in re.finditer("-+", lines[rule])]
+
+    def cut(line: str) -> list[str]:
+        return [line[start:end].strip() for start, end in zip(starts, ends, strict=True)]
+
+    cells = columns(standings(rows, nothing))
+    titles = zip(*(cut(line) for line in lines[rule - 2 : rule]), strict=True)
+    assert [" ".join(words).strip() for words in titles] == list(cells)
     for offset in range(2):
-        line = lines[start + 2 + offset]
-        for cells in columns.values():
-            assert cells[offset] in line
-    assert "gru" in lines[start + 2]  # the better one
+        assert cut(lines[rule + 1 + offset]) == [texts[offset] for texts in cells.values()]
+    assert "gru" in lines[rule + 1]  # the better one
 
 
 def test_what_is_absent_is_a_dash() -> None:
     """No figure is shown as 0 or nan where there is none."""
     bare = row(record(metrics=Metrics(), timings=Timings(), throughput=Throughput(), parameters=None))
-    for title in ("rank", "params", "dev NLL", "test NLL", "bits", "train s", "train ch/s", "eval ch/s"):
+    for title in ("#", "params", "dev NLL", "test NLL", "bits", "train s", "train ch/s", "eval ch/s"):
         assert bare[title] == "–"
 
 
@@ -176,12 +186,12 @@ def test_ranks_and_distances_stand_in_the_table() -> None:
     """The best is named so, the others show their signed distance and its interval."""
     kept = scores(2.0, 2.5)
     records = [record(0, metrics=Metrics(test_nll=2.0)), record(1, metrics=Metrics(test_nll=2.5))]
-    cells = report.columns(standings(records, kept))
+    cells = columns(standings(records, kept))
     apart = paired(
         kept(records[1])["test_sums"], kept(records[0])["test_sums"], np.full(100, 6), np.arange(100)
     )
-    assert cells["rank"] == ["1", "2"]
-    assert cells["behind best"] == ["best", f"{apart.nats:+.4f} ± {apart.half:.4f}"]
+    assert cells["#"] == ["1", "2"]
+    assert cells["behind best"] == ["best", f"{apart.nats:.4f}±{apart.half:.4f}".replace("0.", ".")]
 
 
 @pytest.mark.parametrize(
@@ -195,41 +205,75 @@ def test_ranks_and_distances_stand_in_the_table() -> None:
         (9_949.0, "9.9k"),
         (12_345.0, "12k"),
         (999_000.0, "999k"),
+        (999_600.0, "1.0M"),
+        (9_960.0, "10k"),
         (3_400_000.0, "3.4M"),
         (2.5e9, "2.5G"),
         (7.3e11, "730G"),
+        (7.3e12, "7.3T"),
     ],
 )
 def test_rates_are_short(value: float | None, text: str) -> None:
     """Two or three digits and a unit."""
-    assert report.rate(value) == text
+    assert figures.rate(value) == text
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.floats(10, 1e12))
 def test_a_rate_can_be_read_back(value: float) -> None:
     """What is printed is within 5 % of what was measured."""
-    text = report.rate(value)
-    size = {"k": 1e3, "M": 1e6, "G": 1e9}.get(text[-1], 1.0)
-    assert float(text.rstrip("kMG")) * size == pytest.approx(value, rel=0.051)
+    text = figures.rate(value)
+    size = {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}.get(text[-1], 1.0)
+    assert len(text) <= 4 or value > 1e14
+    assert float(text.rstrip("kMGT")) * size == pytest.approx(value, rel=0.051)
 
 
 @pytest.mark.parametrize(
     ("value", "text"),
     [
         (None, "–"),
-        (0.0123, "0.0123"),
-        (0.0999, "0.0999"),
-        (0.1, "0.10"),
-        (0.456, "0.46"),
+        (0.0, "<.001"),
+        (0.000_49, "<.001"),
+        (0.000_51, "0.001"),
+        (0.0123, "0.012"),
+        (0.456, "0.456"),
+        (0.9996, "1.00"),
         (9.876, "9.88"),
+        (9.996, "10.0"),
         (12.34, "12.3"),
-        (123.46, "123.5"),
+        (99.96, "100"),
+        (123.46, "123"),
+        (86_400.0, "86400"),
     ],
 )
 def test_seconds(value: float | None, text: str) -> None:
-    """Four digits below a tenth, two below ten, one from there on."""
-    assert report.seconds(value) == text
+    """Three digits that count and at most five characters; nothing beyond a millisecond."""
+    assert figures.seconds(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (0, "0"), (8_097, "8,097"), (99_999, "99,999"), (100_000, "100k"), (1_234_567, "1.23M")],
+)
+def test_counts(value: int | None, text: str) -> None:
+    """In full below 100,000, from there on three digits."""
+    assert figures.whole(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (0.0219, ".0219"),
+        (-0.0219, "-.0219"),
+        (1.5, "1.5000"),
+        (10.25, "10.2500"),
+        (0.0, ".0000"),
+    ],
+)
+def test_short_figures(value: float | None, text: str) -> None:
+    """Only a zero that stands alone before the point is left out."""
+    assert figures.short(value) == text
 
 
 # ---- foreign texts
@@ -258,7 +302,8 @@ def harmless(text: str) -> bool:
 )
 def test_foreign_texts_are_harmless(changes: Callable[[str], dict[str, Any]]) -> None:
     """Escape sequences, line breaks and invisible characters are shown, not obeyed; markup stays text."""
-    text = report.table(HEADER, [record(**changes(HOSTILE))], nothing)
+    view = report.View(width=1_000)  # nothing is broken over lines
+    text = report.table(HEADER, [record(**changes(HOSTILE))], nothing, view=view)
     assert harmless(text)
     assert text.count("\n") == report.table(HEADER, [record(**changes("x"))], nothing).count("\n")
     assert "[bold]x[/bold]" in text
@@ -281,35 +326,35 @@ def test_names_that_look_like_numbers_survive(name: str) -> None:
     """A model called 007 is not printed as 7, in the table, in a list, nor beside its samples."""
     text = report.table(HEADER, [record(model=name)], nothing)
     line = next(line for line in text.split("\n") if "numpy" in line)
-    assert name in line.split()
+    assert f"{name}@numpy" in line.split()
     listed = report.simple([{"name": name, "value": "x"}]).split("\n")
     assert listed[-1].split() == [name, "x"]
-    assert f"{name}@numpy" in report.samples([record(model=name)], lambda record: ["a"]).split()
+    assert report.samples([record(model=name)], lambda record: [name]).split()[1:] == [f"{name}@numpy", name]
 
 
 def test_options_and_repeats_tell_rows_apart() -> None:
     """A row is called by what differs from the defaults, and by its repeat from the second on."""
     one = record(options={"context": 8, "rate": 0.1, "order": "auto"}, repeat=2)
-    assert row(one)["model"] == "mlp context=8 rate=0.1 order=auto #3"
-    assert row(record())["model"] == "mlp"
+    assert row(one)["model"] == "mlp@numpy:context=8,rate=0.1,order=auto #3"
+    assert row(record())["model"] == "mlp@numpy"
 
 
 # ---- heading and notes
 
 
 def test_the_heading_says_what_was_measured() -> None:
-    """Dataset, split, documents and targets of the parts, and V."""
-    assert report.table(HEADER, [record()], nothing).split("\n")[0] == (
-        "makemore-names, split lecture: train / dev / test 25,626 / 3,203 / 3,204 documents, "
-        "182,625 / 22,655 / 22,866 characters, V = 27"
-    )
+    """Dataset, split and V, then documents and targets of the parts."""
+    assert report.table(HEADER, [record()], nothing).split("\n")[:2] == [
+        "makemore-names, split lecture, V = 27",
+        "train / dev / test: 25,626 / 3,203 / 3,204 documents, 182,625 / 22,655 / 22,866 characters",
+    ]
 
 
 def test_running_text_names_its_windows_and_blocks() -> None:
     """Windows stand in the heading, blocks are the units, and there is no overlap of documents."""
     text = report.table(HEADER, [record(data=data(window={"inputs": 256, "stride": 128}))], nothing)
-    assert "windows of 256 moved by 128" in text.split("\n")[0]
-    assert "3,050 blocks of 1,000 characters" in text
+    assert "windows of 256 moved by 128" in text.split("\n")[1]
+    assert "3,050 blocks of 1,000 test characters" in text
     assert "Overlap" not in text
 
 
@@ -329,7 +374,7 @@ def test_overlap_is_counted() -> None:
 
 def test_the_units_of_the_intervals_are_named() -> None:
     """How many distinct documents an interval rests on."""
-    assert "over 3,050 distinct documents of test" in notes(record())
+    assert "over 3,050 distinct test documents" in notes(record())
 
 
 def test_the_detectable_difference_is_printed() -> None:
@@ -340,8 +385,9 @@ def test_the_detectable_difference_is_printed() -> None:
     found = [r.behind.detectable for r in rows if r.behind is not None]
     known = [value for value in found if value is not None]
     assert len(known) == 3
-    text = "\n".join(report.notes(HEADER, rows, None))
+    text = "\n".join(under.notes(rows))
     assert f"{min(known):.4f} to {max(known):.4f}, median {median(known):.4f} nats" in text
+    assert f"80 % power: {known[1]:.4f} nats" in notes(*records[:2], scores=kept)
     assert "power" not in notes(record())
 
 
@@ -362,8 +408,14 @@ def test_in_sample_says_so() -> None:
 
 def test_few_units_are_said() -> None:
     """Below 20 units the note explains the missing intervals; from 20 on it explains ranks."""
-    assert "Fewer than 20 distinct documents" in notes(record(data=data(units=19)))
-    assert "Holm" in notes(record(data=data(units=20)))
+    assert "Fewer than 20 distinct test documents" in notes(record(data=data(units=19)), scores=scores(2.0))
+    assert "Holm" in notes(record(data=data(units=20)), scores=scores(2.0))
+
+
+def test_missing_scores_are_said() -> None:
+    """Where the scores of documents were not kept, the note says why there are no ranks."""
+    assert "were not kept: no ranks" in notes(record())
+    assert "were not kept" not in notes(record(status="failed", metrics=Metrics()))
 
 
 @pytest.mark.parametrize(
@@ -423,12 +475,12 @@ def test_samples_are_a_line_a_model() -> None:
     assert line.split(maxsplit=1) == ["mlp@numpy", "emma, ∅, ava, mia, bo"]
 
 
-def test_long_samples_are_cut() -> None:
-    """A line of samples is at most 90 characters, and a cut is marked."""
-    (_, line) = drawn(*["a" * 40] * 5)
-    shown = line.split(maxsplit=1)[1]
-    assert len(shown) == 90
-    assert shown.endswith("…")
+@pytest.mark.parametrize("model", ["mlp", "m" * 200])
+def test_long_samples_are_cut(model: str) -> None:
+    """A line of samples fits into the width with its model's name, and a cut is marked."""
+    (_, line) = drawn(*["a" * 40] * 5, model=model)
+    assert len(line) == report.WIDTH
+    assert line.endswith("…")
 
 
 @pytest.mark.parametrize("changes", [{}, {"data": data(window={"inputs": 256, "stride": 128})}])
@@ -441,7 +493,7 @@ def test_samples_of_running_text_stay_on_one_line(changes: dict[str, Any]) -> No
 
 def test_foreign_samples_are_harmless() -> None:
     """What a model draws is shown, not obeyed; nor is its name."""
-    lines = drawn("\x1b[31m", "[bold]", "a\u202eb", model=HOSTILE)
+    lines = drawn("\x1b[31m", "[bold]", "a\u202eb", model=HOSTILE[:20])
     assert len(lines) == 2
     assert harmless(lines[1])
     assert "\\x1b[31m, [bold], a\\u202eb" in lines[1]

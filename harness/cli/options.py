@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from harness.report import View
 
 plugin = click.option(
     "--plugin",
@@ -40,6 +44,49 @@ def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
         return function
 
     return decorate
+
+
+# how `run` and `show` print a run; `view` makes one of the four
+as_view = together(
+    click.option(
+        "--format",
+        "form",
+        default="table",
+        show_default=True,
+        type=click.Choice(["table", "markdown", "latex", "csv", "json"]),
+        help="How the result is printed.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="The same as --format json."),
+    click.option(
+        "--columns",
+        metavar="KEYS",
+        help="Columns by key, in this order: rank,model,test,sd-seeds; also `default` and `all`.",
+    ),
+    click.option("--each-seed", is_flag=True, help="A row for every seed, not their mean."),
+)
+
+
+def view(form: str, as_json: bool, columns: str | None, each_seed: bool) -> View:
+    """How a run is to be printed; contradictions and unknown columns are `UsageError`s."""
+    from harness.columns import choose
+    from harness.errors import UsageError
+    from harness.report import NARROWEST, WIDTH, View
+
+    if as_json and said("form") and form != "json":
+        if said("as_json"):
+            raise UsageError(f"--json and --format {form} contradict each other: leave one out")
+        as_json = False  # --format goes before a setting
+    form = "json" if as_json else form
+    if form == "json" and columns is not None and said("columns"):
+        raise UsageError("--columns is for tables: JSON holds every field, CSV has --columns all")
+    width = shutil.get_terminal_size((WIDTH, 24)).columns
+    return View(form, choose(columns), each_seed, max(width, NARROWEST))
+
+
+def said(option: str) -> bool:
+    """Whether an option stands on the command line, not only in a setting."""
+    source = click.get_current_context().get_parameter_source(option)
+    return source is click.core.ParameterSource.COMMANDLINE
 
 
 def folder(given: Path | None) -> Path:
