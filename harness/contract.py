@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.corpus import BOUNDARY, Corpus, Kind
-from harness.errors import Diverged
+from harness.errors import Diverged, InvalidModel
 
 __all__ = ["DatasetSpec", "Diverged", "Model", "ModelSpec", "Trial", "WindowModel", "sliding"]
 
@@ -92,7 +92,7 @@ class Trial:
 
     def progress(self, done: int, total: int, **scalars: float) -> None:
         """Say how far the fit is. `done`: training targets consumed so far, repeats counted."""
-        self.targets_consumed = done
+        self.targets_consumed = int(done)  # numpy's integers are no JSON
         if self.on_progress is not None:
             self.on_progress(done, total, scalars)
 
@@ -147,8 +147,12 @@ class Model(abc.ABC):
 
     def next_log_probs(self, inputs: Ints) -> Floats:
         """(B, T) int64 -> (B, V): the last row only. Override it where that is cheaper."""
-        rows: Floats = self.log_probs(inputs)[:, -1]
-        return rows
+        rows = self.log_probs(inputs)
+        if not isinstance(rows, np.ndarray) or rows.ndim != 3:
+            got = f"shape {rows.shape}" if isinstance(rows, np.ndarray) else type(rows).__name__
+            raise InvalidModel(f"log_probs returned {got}, not an array (B, T, V)")
+        last: Floats = rows[:, -1]
+        return last
 
     def sample(
         self,
@@ -235,7 +239,8 @@ class ModelSpec:
     unbounded, or a function of the config). tolerance: how far a row may move that must not move,
     relative to max(1, |value|). steps: the default budget (an int, None, or a function of the
     config). words: key -> words legal in place of a value. requires: modules that must be
-    installed, for all backends or as a mapping by backend. uses_dev: `fit` needs a dev part.
+    installed, for all backends or as a mapping by backend. uses_dev: `fit` needs a dev part. check: the
+    config -> what is wrong with it, or None; the user is told before anything runs.
     """
 
     name: str
@@ -251,6 +256,7 @@ class ModelSpec:
     steps: int | Callable[[Config], int | None] | None = field(default=None, kw_only=True)
     words: Mapping[str, Sequence[str]] = field(default_factory=dict, kw_only=True)
     requires: Sequence[str] | Mapping[str, Sequence[str]] = field(default=(), kw_only=True)
+    check: Callable[[Config], str | None] | None = field(default=None, kw_only=True)
     paper: str = field(default="", kw_only=True)
     description: str = field(default="", kw_only=True)
 

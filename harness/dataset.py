@@ -179,6 +179,8 @@ def fetch(file: str, url: str, sha256: str) -> bytes:
     Errors: `DataError` where the file is damaged, or absent and not to be had.
     """
     folder = settings.data_dir()
+    if folder is not None and not folder.is_dir():
+        raise DataError(f"HARNESS_DATA_DIR names {folder}, which is no folder")
     if folder is not None and (folder / file).is_file():
         return _verified(folder / file, sha256)
     cached = settings.cache_dir() / file
@@ -205,9 +207,12 @@ def fetch(file: str, url: str, sha256: str) -> bytes:
             retry_if_failed=2,
         )
         return Path(manager.fetch(file, downloader=downloader)).read_bytes()
-    except (OSError, ValueError) as error:  # requests' errors are OSErrors, pooch's hash ValueErrors
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"cannot download {url}: {reason}; {out}") from None
+    except ValueError:
+        reason = "its SHA-256 is not the pinned one"
+    except OSError as error:  # requests' errors are OSErrors too
+        answered = getattr(error, "response", None) is not None
+        reason = str(error) if answered else type(error).__name__
+    raise DataError(f"cannot download {url}: {reason}; {out}")
 
 
 def _verified(path: Path, sha256: str) -> bytes:

@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.contract import Model, Trial
 from harness.corpus import Corpus
-from harness.errors import Diverged
+from harness.errors import Diverged, InvalidModel
 from harness.seeds import seed_everything
 
 WARM_UP_DOCUMENTS = 64
@@ -104,6 +104,9 @@ def few(train: Corpus) -> Corpus:
 def not_finite(params: Mapping[str, Any]) -> str | None:
     """The first floating parameter that holds NaN or an infinity."""
     for name, value in params.items():
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf":
+            kind = getattr(value, "dtype", type(value).__name__)
+            raise InvalidModel(f"params[{name!r}] is of {kind}, not a numpy array of bool, int or float")
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             return name
     return None

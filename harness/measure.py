@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import evaluate, split, statistics
+from harness import evaluate, registry, split, statistics
 from harness.contract import Model
 from harness.errors import InvalidModel, UsageError
 from harness.plan import Cell, Plan
@@ -25,7 +25,7 @@ def blank_record(made: Plan, cell: Cell, run_id: str, parts: split.Split) -> Rec
     marks = []
     if parts.dev_from_train:
         marks.append("needs a dev part: the last 1,000 training words are its dev, the others its train")
-    if made.budget.seconds is not None:
+    if made.budget.seconds is not None and choice.spec.steps_of(choice.config) is not None:
         marks.append(f"budget of {made.budget} wall clock: not reproducible to the bit")
     text = made.dataset.kind == "text"
     return Record(
@@ -39,6 +39,7 @@ def blank_record(made: Plan, cell: Cell, run_id: str, parts: split.Split) -> Rec
         split=parts.method,
         repeat=cell.repeat,
         seed=cell.seed,
+        stochastic=choice.spec.stochastic,
         budget=str(made.budget),
         status="ok",
         marks=marks,
@@ -56,7 +57,11 @@ def blank_record(made: Plan, cell: Cell, run_id: str, parts: split.Split) -> Rec
             window=window_of(choice) if text else {},
             entropy_rate=None if entropy is None else entropy(),
         ),
-        plugin=Plugin(distribution=plugin.distribution, version=plugin.version),
+        plugin=Plugin(
+            distribution=plugin.distribution,
+            version=plugin.version,
+            code_hash=registry.code_hash(choice.spec.backends[choice.backend]),
+        ),
     )
 
 

@@ -52,8 +52,9 @@ class Result:
         }
 
     def model(self, record: Record) -> Model | None:
-        """The fitted model of a record, rebuilt from its parameters; None where none were kept."""
-        params = self.run.params(record)
+        """The fitted model of a record, rebuilt from its parameters; None where they were not kept."""
+        none_to_keep = record.parameters == 0 and record.params is None
+        params = {} if none_to_keep else self.run.params(record)
         if params is None:
             return None
         spec = self.registry.model(record.model)
@@ -126,6 +127,8 @@ def run(
         in_process=in_process,
     )
     folder = Path(results) if results is not None else settings.results_dir()
+    if output is not None:
+        store.claim(Path(output))
     done = execute(made, new_path(folder), fresh=fresh)
     if output is not None:
         store.copy(done.path, Path(output))
@@ -250,6 +253,7 @@ def score(
         raise UsageError(f"score: {type(model).__name__} is no Model, torch module or function")
     record = blank_record(made, made.cells[0], "notebook", parts)
     record.model, record.backend, record.options, record.config = name, "notebook", {}, {}
+    record.stochastic = None
     record.plugin.distribution, record.plugin.version = "notebook", ""
     record.environment = environment.describe(environment.cores())
     training = is_module(model) and bool(model.training)  # type: ignore[union-attr]

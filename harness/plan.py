@@ -115,13 +115,14 @@ def plan(
     files = [Path(plugin) for plugin in plugins]
     found = registry.discover(files)
     choices = selection.choose(found, [models] if isinstance(models, str) else models, device)
-    if seeds < 1:
-        raise UsageError("--seeds must be at least 1")
+    if not 1 <= seeds <= 1000:
+        raise UsageError("--seeds must be between 1 and 1,000")
     opened = open_data(found, data, kind)
-    parsed = split.parse(method or opened.default_split)
+    parsed = split.parse(opened.default_split if method is None else method)
     cells: list[Cell] = []
     for choice in choices:
-        for repeat in range(seeds):
+        # what draws nothing would only be repeated: one cell stands for all seeds
+        for repeat in range(1 if choice.spec.stochastic is False else seeds):
             seed = derive(
                 opened.name,
                 str(parsed),

@@ -160,6 +160,10 @@ def validate(spec: ModelSpec) -> None:
     for preset, overrides in spec.presets.items():
         if unknown := set(overrides) - set(spec.config):
             raise ValueError(f"model {spec.name!a}: preset {preset!r} sets unknown {unknown}")
+        for key, value in overrides.items():
+            legal = {type(spec.config[key])} | ({str} if value in spec.words.get(key, ()) else set())
+            if type(value) not in legal:
+                raise TypeError(f"model {spec.name!a}: preset {preset!r}: {key}={value!a} has another type")
     if unknown := set(spec.words) - set(spec.config):
         raise ValueError(f"model {spec.name!a}: words for unknown {unknown}")
     if not 0 < spec.tolerance <= 1e-3:

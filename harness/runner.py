@@ -24,7 +24,7 @@ import numpy as np
 
 from harness import __version__, engine, environment, evaluate, registry, sample, store
 from harness.contract import Model, Trial, WindowModel
-from harness.errors import Diverged, InvalidModel, StoreError, Unavailable
+from harness.errors import Diverged, HarnessError, InvalidModel, StoreError, Unavailable
 from harness.fit import Fitted, fit, not_finite
 from harness.measure import blank_record, dev_nll, measure
 from harness.plan import Cell, Plan, plan
@@ -33,8 +33,6 @@ from harness.seeds import derive
 from harness.split import Split
 
 __all__ = ["Watcher", "execute", "plan"]
-
-SAMPLES = 20
 
 
 class Watcher:
@@ -196,6 +194,7 @@ class Shift:
     facts: dict[str, object]
     stopping: threading.Event
     gate: Gate = field(default_factory=Gate)
+    references: dict[Split, sample.Reference] = field(default_factory=dict)
 
     def work_side_by_side(self, cells: list[Cell]) -> None:
         """`jobs` cells at a time, each driven by a thread."""
@@ -309,14 +308,28 @@ class Shift:
             phase.name = "sample"
             record.sample_seed = derive(cell.seed, "sample")
             longest = sample.longest(parts.train)
-            drawn = sample.draw(model, SAMPLES, made.dataset.alphabet, longest, record.sample_seed)
+            n = sample.how_many(parts.train.kind, longest)
+            drawn = sample.draw(model, n, made.dataset.alphabet, longest, record.sample_seed)
             record.timings.sample_s = drawn.seconds
             record.throughput.sample_chars_per_s = drawn.chars_per_s
+        record.sample_statistics = sample.statistics(drawn, self.reference(parts))
         record.metrics = metrics  # only now: a cell that breaks anywhere has no score
         record.samples = self.writer.save_samples(f"{cell.index}.samples.json", drawn.texts)
         record.scores = self.writer.save_arrays(f"{cell.index}.scores.npz", arrays)
         if model.params:
             record.params = self.writer.save_arrays(f"{cell.index}.params.npz", model.params)
+
+    def reference(self, parts: Split) -> sample.Reference:
+        """What samples are measured against: the same for all cells of a split."""
+        if parts not in self.references:
+            self.references[parts] = sample.reference(
+                parts.train,
+                parts.dev.corpus,
+                parts.test.corpus,
+                derive(parts.fingerprint, "real documents"),
+                in_sample=parts.in_sample,
+            )
+        return self.references[parts]
 
     def fit(self, cell: Cell, parts: Split, make: Callable[[], Model], context: int | None) -> Fitted:
         """Fit under the plan's budget, or the spec's own."""
@@ -381,7 +394,7 @@ def verdict(error: BaseException, phase: Phase, timeout: float | None) -> tuple[
         return "timeout", f"{phase.name}: over the limit of {timeout:g} s"
     if isinstance(error, MemoryError) or getattr(error, "out_of_memory", False):
         return "out-of-memory", f"{phase.name}: {text or 'not enough memory'}"
-    if isinstance(error, engine.CellError | engine.CellDied):
+    if isinstance(error, HarnessError):
         return "failed", f"{phase.name}: {text}"
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""

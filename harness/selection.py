@@ -26,12 +26,13 @@ class Choice:
     backend: str
     config: Mapping[str, Any]
     preset: str | None = None
+    axes: frozenset[str] = frozenset()  # options that a grid varies: shown at their default too
 
     @property
     def given(self) -> dict[str, Any]:
-        """What differs from the defaults (from the preset, where one was named)."""
+        """What differs from the defaults (from the preset, where one was named), and a grid's axes."""
         base = dict(self.spec.config) | dict(self.spec.presets.get(self.preset or "", {}))
-        given = {key: value for key, value in self.config.items() if base[key] != value}
+        given = {key: value for key, value in self.config.items() if key in self.axes or base[key] != value}
         return ({"preset": self.preset} if self.preset else {}) | given
 
     @property
@@ -46,7 +47,8 @@ def choose(registry: Registry, selections: Sequence[str], device: str | None = N
     chosen: dict[tuple[str, str, str], Choice] = {}
     for item in items(selections):
         for choice in expand(registry, item, device):
-            chosen.setdefault((choice.spec.name, choice.backend, choice.label), choice)
+            config = str(sorted(choice.config.items()))
+            chosen.setdefault((choice.spec.name, choice.backend, config), choice)
     if not chosen:
         raise UsageError("--models names no model")
     return list(chosen.values())
@@ -118,14 +120,19 @@ def grid(spec: ModelSpec, backend: str, options: str) -> list[Choice]:
         key, equals, values = option.partition("=")
         if not equals:
             raise UsageError(f"{spec.name}: {option!r} is not KEY=VALUE")
+        if key.strip() in axes:
+            raise UsageError(f"{spec.name}: {key.strip()} is given twice (a grid is {key.strip()}=a/b)")
         axes[key.strip()] = cut(values.strip(), "/")
+    varied = frozenset(key for key, values in axes.items() if len(values) > 1 and key in spec.config)
     return [
-        configure(spec, backend, dict(zip(axes, values, strict=True)))
+        configure(spec, backend, dict(zip(axes, values, strict=True)), varied)
         for values in itertools.product(*axes.values())
     ]
 
 
-def configure(spec: ModelSpec, backend: str, given: Mapping[str, str]) -> Choice:
+def configure(
+    spec: ModelSpec, backend: str, given: Mapping[str, str], axes: frozenset[str] = frozenset()
+) -> Choice:
     """The complete configuration: defaults, then the preset, then the given keys."""
     preset = given.get("preset") if "preset" not in spec.config else None
     if preset is not None and preset not in spec.presets:
@@ -137,7 +144,9 @@ def configure(spec: ModelSpec, backend: str, given: Mapping[str, str]) -> Choice
         spec.config,
         spec.words,
     )
-    return Choice(spec, backend, config, preset)
+    if spec.check is not None and (wrong := spec.check(config)):
+        raise UsageError(f"{spec.name}: {wrong}")
+    return Choice(spec, backend, config, preset, axes)
 
 
 def read_options(

@@ -14,6 +14,7 @@ import hashlib
 import io
 import os
 import shutil
+import tempfile
 import threading
 import zipfile
 import zlib
@@ -52,6 +53,7 @@ class Run:
     records: list[Record]
     closed: bool
     warnings: list[str] = field(default_factory=list)
+    damaged: int = 0  # lines that were set aside
 
     def side(self, name: str | None) -> Path | None:
         """The path of a record's side file, or None where it has none (or it was not kept)."""
@@ -200,12 +202,24 @@ class Writer:
                 self.writing = False
 
 
-def copy(source: Path, target: Path) -> None:
-    """Copy a run file and its side files to another place; nothing there is overwritten."""
+def claim(target: Path) -> None:
+    """See that a run can be copied there later: nothing is in the way, and the folder takes files."""
     if target.exists() or side_folder(target).exists():
-        raise UsageError(f"{target} or {side_folder(target).name} exists: name another file")
+        raise UsageError(
+            f"{target} exists, or its folder {side_folder(target).name}: a run file is never overwritten"
+        )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise StoreError(f"{target}: {error.strerror or error}") from None
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a run file and its side files to another place; nothing there is overwritten."""
+    claim(target)
+    try:
         if side_folder(source).is_dir():
             shutil.copytree(side_folder(source), side_folder(target))
         shutil.copyfile(source, target)
@@ -231,6 +245,7 @@ def read(path: Path) -> Run:
     header: Header | None = None
     records: list[Record] = []
     closed = False
+    damaged = 0
     for number, line in enumerate(lines[:-1], start=1):
         try:
             kind, payload = decode_line(line)
@@ -251,10 +266,11 @@ def read(path: Path) -> Run:
             if number == 1:
                 raise StoreError(f"{path}: not a run file of harness ({error})") from None
             warnings.append(f"{path}, line {number}: damaged and left out ({error})")
+            damaged += 1
     if header is None:
         raise StoreError(f"{path}: not a run file of harness (no header)")
     last = {record.cell: record for record in records}  # a cell that was redone counts once
-    return Run(path, header, [last[cell] for cell in sorted(last)], closed, warnings)
+    return Run(path, header, [last[cell] for cell in sorted(last)], closed, warnings, damaged)
 
 
 def decode_line(line: bytes) -> tuple[str, bytes]:

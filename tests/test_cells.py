@@ -44,7 +44,8 @@ def run(models: str, tmp_path: Path, **options: Any) -> Result:
 
 def figures(record: Record) -> tuple[Any, ...]:
     """What must not depend on who ran beside."""
-    return (record.model, record.status, record.metrics, record.parameters, record.data, record.seed)
+    drawn = record.sample_statistics
+    return (record.model, record.status, record.metrics, record.parameters, record.data, record.seed, drawn)
 
 
 @pytest.mark.parametrize(
@@ -57,9 +58,9 @@ def figures(record: Record) -> tuple[Any, ...]:
         ("hangshard", "timeout", "fit: over the limit of 2 s"),
         ("allocates", "out-of-memory", "fit: "),
         ("prints", "ok", None),
-        ("wrongshape", "invalid", "log_probs returned shape"),
-        ("wrongtype", "invalid", "log_probs returned an array of float16"),
-        ("notanarray", "invalid", "log_probs returned {'rows': 'list'}, not a numpy array"),
+        ("wrongshape", "invalid", "next_log_probs returned shape"),
+        ("wrongtype", "invalid", "next_log_probs returned an array of float16"),
+        ("notanarray", "invalid", "log_probs returned list, not an array"),
         ("closes", "failed", "fit: closed its connection to the harness"),
         ("dieslater", "out-of-memory", "evaluate: its process was ended by SIGKILL"),
     ],

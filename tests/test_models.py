@@ -60,10 +60,19 @@ def test_count_bigram_without_smoothing(small: Corpus) -> None:
     assert rows[e, z] == -math.inf
 
 
-def test_count_bigram_refuses_negative_smoothing(small: Corpus) -> None:
-    """k < 0 is the user's mistake, said in one line."""
-    with pytest.raises(UsageError, match="k=-1 must not be negative"):
-        fitted(CountBigram(27, {"k": -1.0}, np.random.default_rng(0)), small)
+@pytest.mark.parametrize(
+    ("selection_", "said"),
+    [
+        ("count-bigram:k=-1", "k=-1 must not be negative"),
+        ("mlp:context=0", "context=0 must be at least 1"),
+        ("mlp:hidden=0", "hidden=0 must be at least 1"),
+        ("nn-bigram:steps=-5", "steps=-5 must be at least 0"),
+    ],
+)
+def test_impossible_options_are_refused_before_anything_runs(selection_: str, said: str) -> None:
+    """A value out of range is the user's mistake, said in one line that names the option."""
+    with pytest.raises(UsageError, match=said):
+        selection.choose(registry.discover(), [selection_])
 
 
 def test_nn_bigram_learns_log_counts(small: Corpus) -> None:

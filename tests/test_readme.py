@@ -13,6 +13,8 @@ import pytest
 
 import harness
 from harness.cli import main
+from harness.columns import COLUMNS
+from harness.report import WIDTH
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -56,7 +58,7 @@ def test_the_model_of_sixteen_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert command in README
     assert main(shlex.split(command)[1:]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["2", "unigram", "numpy", "27"] in [row[:4] for row in rows]
+    assert ["2", "unigram@numpy", "27"] in [row[:3] for row in rows]
 
 
 def test_the_notebook_cell() -> None:
@@ -113,9 +115,11 @@ def test_the_table_of_the_readme_is_one_that_harness_prints() -> None:
     """The shown table names every registered model and the columns that a run prints."""
     table = marked(README, "table: harness run --models all")
     for model in harness.registry.discover().models:  # type: ignore[attr-defined]
-        assert re.search(rf"^ +\d+  {re.escape(model)} ", table, re.MULTILINE), model
-    for column in ("rank", "params", "dev NLL", "test NLL", "bits", "behind best", "train s", "eval ch/s"):
-        assert column in table
+        assert re.search(rf"^ *\d+  {re.escape(model)}@", table, re.MULTILINE), model
+    titles = set(table.split("\n-  ---")[0].split())
+    for column in COLUMNS:
+        assert set(column.title.split()) <= titles or column.shown != "always", column.title
+    assert max(map(len, table.splitlines())) <= WIDTH
 
 
 def test_the_files_of_the_plugin_page(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.errors import HarnessError, StoreError
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 VERBS = {
     "run": "Train, score, time and tabulate models on equal terms.",
     "list": "Show models, datasets, plugins or runs.",
     "show": "Print a stored run again.",
+    "sample": "Draw from a model of a stored run.",
+    "score": "Score a text under a model of a stored run.",
     "data": "Describe or fetch a dataset.",
+    "config": "Show what is set, and where each value came from.",
+    "completion": "Print the script that lets a shell complete commands.",
 }
 
 MODULES = {"list": "listing"}  # a submodule `list` would hide the built-in in this package
 
 USAGE, DAMAGED_STORE, INTERRUPTED = 2, 6, 130
+COMPLETE = "_HARNESS_COMPLETE"  # what a shell sets when it asks for completions
+
+
+def verb_command(name: str) -> click.Command:
+    """A verb's command, its module imported, its options open to the environment."""
+    from harness.cli import defaults
+
+    command: click.Command = importlib.import_module(f"harness.cli.{MODULES.get(name, name)}").command
+    defaults.use_variables(name, command)
+    return command
 
 
 class Verbs(click.Group):
-    """Verbs by name; help needs none of their modules."""
+    """Verbs by name; help and completion need none of their modules."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In the order of a first visit, not of the alphabet."""
@@ -33,21 +51,42 @@ class Verbs(click.Group):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Import the verb's module."""
-        if name not in VERBS:
-            return None
-        module = MODULES.get(name, name)
-        command: click.Command = importlib.import_module(f"harness.cli.{module}").command
-        return command
+        return verb_command(name) if name in VERBS else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Name the nearest verb where there is none of that name."""
+        """Name the nearest verb where there is none of that name; take what the file sets of its options."""
+        if ctx.resilient_parsing:  # a shell asks for completions: it wants neither
+            return super().resolve_command(ctx, args)
         if args and args[0] not in VERBS and not args[0].startswith("-"):
             from harness.errors import UnknownName
 
             raise UnknownName("command", args[0], VERBS)
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        if name and command and not set(ctx.help_option_names) & set(rest):  # help says the plain defaults
+            from harness.cli import defaults
+
+            ctx.default_map = {name: defaults.default_map(name, command)}
+        return name, command, rest
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb; where it has asked the plugins for their names, keep them for completion."""
+        result = super().invoke(ctx)
+        if "harness.registry" in sys.modules:
+            from harness.cli import completion
+
+            completion.remember()
+        return result
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """The verbs, and the options of `harness` itself."""
+        from click.shell_completion import CompletionItem
+
+        verbs = [
+            CompletionItem(verb, help=text) for verb, text in VERBS.items() if verb.startswith(incomplete)
+        ]
+        return verbs + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The verbs with their one-line help."""
@@ -66,7 +105,7 @@ def show_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
 
 @click.group(
     cls=Verbs,
-    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "HARNESS"},
+    context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 ok; 2 wrong usage or input; 3 no cell ok; 4 a cell failed; 5 a cell is "
     "invalid; 6 the store is damaged or not writable; 130 interrupted.",
 )
@@ -84,29 +123,46 @@ def group() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; every error a user can make is one line on stderr."""
+    if instruction := os.environ.get(COMPLETE):
+        from harness.cli import completion
+
+        return completion.answer(group, instruction)
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        result: Any = group.main(
-            list(arguments) if arguments is not None else None,
-            prog_name="harness",
-            standalone_mode=False,
-        )
+        result: Any = group.main(given, prog_name="harness", standalone_mode=False)
     except click.exceptions.Exit as leaving:
         return leaving.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return USAGE
+    except click.BadParameter as error:
+        from harness.cli import defaults
+
+        return fail(defaults.blame(error), USAGE)
     except click.ClickException as error:
         return fail(error.format_message(), USAGE)
     except StoreError as error:
         return fail(str(error), DAMAGED_STORE)
     except HarnessError as error:
-        return fail(str(error), USAGE)
+        from harness.cli import defaults
+
+        return fail(f"{error}{defaults.remark(given, str(error))}", USAGE)
     except (KeyboardInterrupt, click.Abort):
         return fail("interrupted; finished cells are stored", INTERRUPTED)
     except SystemExit:  # click's answer to a reader that has gone: nothing is left to say
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        forget_stdout()
         return 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        forget_stdout()
+        return fail("the disk that the output goes to is full", DAMAGED_STORE)
     return result if isinstance(result, int) else 0
+
+
+def forget_stdout() -> None:
+    """Send what is still buffered nowhere, so that the end of the process does not try it again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def fail(text: str, code: int) -> int:

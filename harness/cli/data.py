@@ -8,9 +8,11 @@ from typing import Any
 
 import click
 
-from harness.cli import options
+from harness.cli import completion, options
 
-shared = options.together(click.argument("name"), options.as_kind, options.plugin)
+shared = options.together(
+    click.argument("name", shell_complete=completion.dataset), options.as_kind, options.plugin
+)
 
 
 @click.group("data")
@@ -24,9 +26,20 @@ def command() -> None:
 def describe(name: str, kind: Any, plugins: tuple[Path, ...], as_json: bool) -> None:
     """Print the card of a dataset: source, licence, size, sha256, alphabet, duplicates, lengths."""
     from harness import plan, registry
+    from harness.errors import DataError
     from harness.report import clean
 
-    card = plan.open_data(registry.discover(plugins), name, kind).card()
+    found = registry.discover(plugins)
+    try:
+        card = plan.open_data(found, name, kind).card()
+    except DataError:
+        spec = found.datasets.get(name.partition(":")[0])
+        if spec is None or spec.sha256 is None:
+            raise
+        declared = (("name", spec.name), ("source", spec.source), ("licence", spec.licence))
+        for key, text in (*declared, ("sha256", spec.sha256)):  # what is known without the text
+            click.echo(f"{key:<8}{clean(text)}")
+        raise
     if as_json:
         click.echo(json.dumps(card, indent=2, ensure_ascii=False))
         return

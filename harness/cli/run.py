@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli import options
+from harness.cli import completion, options
 
 if TYPE_CHECKING:
     from harness.plan import Cell, Plan
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     default=("all",),
     show_default=True,
     metavar="SELECTION",
+    shell_complete=completion.models,
     help="Names with backend and options: mlp@torch:hidden=300,count-bigram:k=0/1. "
     "`all` is every model, `*@*` every backend.",
 )
@@ -34,12 +35,14 @@ if TYPE_CHECKING:
     default="names",
     show_default=True,
     metavar="NAME",
+    shell_complete=completion.dataset,
     help="A registered dataset, markov:order=2 or file:PATH.",
 )
 @options.as_kind
 @click.option(
     "--split",
     metavar="METHOD",
+    shell_complete=completion.split,
     help="grouped:seed=0, lecture, makemore, contiguous:fractions=0.8,0.1,0.1 or all.",
 )
 @click.option(
@@ -47,7 +50,7 @@ if TYPE_CHECKING:
     default=1,
     show_default=True,
     metavar="R",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 1000),
     help="Repeats of every model, each with its own seed.",
 )
 @click.option("--budget", metavar="B", help="2000steps (reproducible) or 30s (wall clock) a model.")
@@ -70,7 +73,7 @@ if TYPE_CHECKING:
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of a cell.  [default: cores ÷ jobs]")
 @click.option("--in-process", is_flag=True, help="No process of its own for a cell: for debuggers.")
 @click.option("--fresh", is_flag=True, help="Start anew, where an interrupted run would be continued.")
-@options.as_json
+@options.as_view
 @click.option(
     "--output",
     metavar="FILE",
@@ -94,7 +97,10 @@ def command(
     threads: int | None,
     in_process: bool,
     fresh: bool,
+    form: str,
     as_json: bool,
+    columns: str | None,
+    each_seed: bool,
     output: Path | None,
     results: Path | None,
     dry_run: bool,
@@ -109,8 +115,8 @@ def command(
 
         os.environ.update(thread_variables(threads))
     from harness import notebook, plan, report, runner, store
-    from harness.errors import UsageError
 
+    view = options.view(form, as_json, columns, each_seed)
     made = plan.plan(
         models,
         plugins=plugins,
@@ -131,14 +137,14 @@ def command(
     if dry_run:
         click.echo(report.simple(estimates(made, folder)))
         return 0
-    if output is not None and (output.exists() or store.side_folder(output).exists()):
-        raise UsageError(f"--output {output} exists: a run file is never overwritten")
+    if output is not None:
+        store.claim(output)
     with watch(len(made.cells)) as watcher:
         done = runner.execute(made, notebook.new_path(folder), watcher, fresh=fresh)
     if output is not None:
         store.copy(done.path, output)
     result = notebook.finish(made, done, folder)
-    click.echo(report.as_json(done.header, done.records) if as_json else str(result))
+    click.echo(report.render(done.header, done.records, done.scores, done.samples, result.looks, view))
     click.echo(f"stored: {output or done.path}", err=True)
     return exit_code(done.records)
 

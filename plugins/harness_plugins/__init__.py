@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from harness import ModelSpec, hookimpl
+
+
+def at_least(config: Mapping[str, Any], **least: float) -> str | None:
+    """The first option that is below its least value, as a reason."""
+    for key, value in least.items():
+        if config[key] < value:
+            return f"{key}={config[key]:g} must be at least {value:g}"
+    return None
 
 
 @hookimpl
@@ -20,6 +31,7 @@ def harness_models() -> list[ModelSpec]:
             "count-bigram",
             {"numpy": "harness_plugins.count_bigram:CountBigram"},
             config={"k": 1.0},
+            check=lambda config: None if config["k"] >= 0 else f"k={config['k']:g} must not be negative",
             context=1,
             stochastic=False,
             paper="Karpathy, makemore part 1; Jurafsky & Martin, Speech and Language Processing, ch. 3",
@@ -40,6 +52,7 @@ def harness_models() -> list[ModelSpec]:
                 }
             },
             words={"init": ("zeros", "normal", "torch")},
+            check=lambda config: at_least(config, steps=0, l2=0),
             context=1,
             steps=lambda config: config["steps"],
             paper="Karpathy, makemore part 1",
@@ -97,6 +110,7 @@ def harness_models() -> list[ModelSpec]:
             },
             context=lambda config: config["context"],
             stochastic=True,
+            check=lambda config: at_least(config, context=1, embedding=1, hidden=1, batch=1, steps=0),
             steps=lambda config: config["steps"],
             requires={"torch": ("torch",), "cuda": ("torch",)},
             paper="Bengio et al. 2003, A Neural Probabilistic Language Model; Karpathy, makemore part 2",

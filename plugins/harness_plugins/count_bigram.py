@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from harness import Corpus, Model, Trial
 from harness.contract import Floats, Ints
-from harness.errors import UsageError
 
 
 def pair_counts(corpus: Corpus) -> NDArray[np.float64]:
@@ -25,14 +24,15 @@ class CountBigram(Model):
 
     def fit(self, train: Corpus, dev: Corpus, trial: Trial) -> None:
         """Count."""
-        if self.config["k"] < 0:
-            raise UsageError(f"count-bigram: k={self.config['k']:g} must not be negative")
         self.params["counts"] = pair_counts(train)
 
     def log_probs(self, inputs: Ints) -> Floats:
         """(B, T) -> (B, T, V)."""
-        smoothed = self.params["counts"] + self.config["k"]  # (V, V)
+        seen, where = np.unique(inputs, return_inverse=True)  # only the rows that are asked for
+        smoothed = self.params["counts"][seen] + self.config["k"]  # (U, V)
         total = smoothed.sum(axis=1, keepdims=True)
-        probabilities = np.where(total > 0, smoothed / np.where(total > 0, total, 1), 1 / len(total))
+        uniform = 1 / self.vocab_size
+        probabilities = np.where(total > 0, smoothed / np.where(total > 0, total, 1), uniform)
         with np.errstate(divide="ignore"):
-            return np.log(probabilities)[inputs]
+            rows: Floats = np.log(probabilities)[where.reshape(inputs.shape)]
+        return rows
