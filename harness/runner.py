@@ -28,6 +28,7 @@ from harness.errors import Diverged, HarnessError, InvalidModel, StoreError, Una
 from harness.fit import Fitted, fit, not_finite
 from harness.measure import blank_record, dev_nll, measure
 from harness.plan import Cell, Plan, plan
+from harness.proxy import opened
 from harness.record import Header, Record, Status, finite
 from harness.seeds import derive
 from harness.split import Split
@@ -260,7 +261,7 @@ class Shift:
         start = self.processes.kind_for(choice.backend, choice.spec.requires_of(choice.backend))
         waited = time.perf_counter() - began  # the first cell of its kind waits for its server
         with self.gate.shared():
-            child, make = engine.opened(
+            child, make = opened(
                 self.processes,
                 start,
                 engine.Limits(how.timeout, how.memory, how.threads),

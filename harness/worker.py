@@ -1,20 +1,12 @@
 """The child of a cell: it holds the model and answers frames. The clock and the text are not here.
 
-    python -m harness.worker --serve PRELOAD FD   a server that forks children on request
-    python -m harness.worker --cell FD            one child, started afresh (CUDA)
-
-The server loads what is slow to load once (`PRELOAD`: modules, comma-separated) and says which took.
+python -m harness.worker FD    a child that is started afresh (CUDA); others are forked (`server`)
 """
 
 from __future__ import annotations
 
-import array
-import gc
-import importlib
-import json
 import os
 import resource
-import signal
 import socket
 import sys
 import time
@@ -207,118 +199,6 @@ def run_cell(fd: int) -> None:
         Cell(wire.Channel(sock)).serve()
 
 
-# ---- the server
-
-
-def serve_forks(preload: str, fd: int) -> None:
-    """Fork a child for every request that comes with its three descriptors.
-
-    Requests are lines of JSON: {"fork": {limits}} with [wire, stdout, stderr] beside it, answered by
-    {"pid": …}; {"status": pid}, answered by {"status": exit status or null}. At the connection's
-    end every child that is left is killed with its group.
-    """
-    loaded, failed = [], {}
-    for module in preload.split(",") if preload else []:
-        try:
-            importlib.import_module(module)
-            loaded.append(module)
-        except Exception as error:
-            failed[module] = f"{type(error).__name__}: {error}"
-    gc.collect()
-    gc.freeze()
-    become_subreaper()
-    alive: set[int] = set()
-    with socket.socket(fileno=fd) as control:
-        control.sendall(json.dumps({"loaded": loaded, "failed": failed}).encode() + b"\n")
-        try:
-            while True:
-                line, descriptors = receive_line(control)
-                if not line:
-                    return
-                request = json.loads(line)
-                if "fork" in request:
-                    pid = fork(control, descriptors, request["fork"])
-                    alive.add(pid)
-                    reply: dict[str, Any] = {"pid": pid}
-                else:
-                    reply = {"status": reap(request["status"], alive)}
-                control.sendall(json.dumps(reply).encode() + b"\n")
-        finally:
-            for pid in alive:
-                kill_group(pid)
-
-
-def fork(control: socket.socket, descriptors: list[int], limits: Mapping[str, Any]) -> int:
-    """A child in a session of its own, its output in the given descriptors."""
-    pid = os.fork()
-    if pid:
-        for descriptor in descriptors:
-            os.close(descriptor)
-        return pid
-    status = 1
-    try:
-        control.close()
-        os.setsid()
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.dup2(descriptors[1], 1)
-        os.dup2(descriptors[2], 2)
-        os.close(descriptors[1])
-        os.close(descriptors[2])
-        limit_memory(limits["memory"])
-        run_cell(descriptors[0])
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-
-
-def reap(pid: int, alive: set[int]) -> int | None:
-    """The exit status of a child, or None while it lives; orphans of cells are swept up."""
-    if pid not in alive:
-        return None
-    done, status = os.waitpid(pid, os.WNOHANG)
-    if done == 0:
-        return None
-    kill_group(pid)  # what it left behind
-    alive.discard(pid)
-    sweep(alive)
-    return os.waitstatus_to_exitcode(status)
-
-
-def sweep(alive: set[int]) -> None:
-    """Kill processes that a finished cell left in sessions of their own: they are our children now."""
-    try:
-        text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
-    except OSError:
-        return  # not Linux: a group's kill must do
-    for orphan in {int(pid) for pid in text.split()} - alive:
-        try:
-            os.kill(orphan, signal.SIGKILL)
-            os.waitpid(orphan, 0)
-        except (ProcessLookupError, ChildProcessError):
-            continue  # it went by itself
-
-
-def kill_group(pid: int) -> None:
-    """Kill a child's whole group, as far as it is still there."""
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return
-
-
-def become_subreaper() -> None:
-    """On Linux: inherit what children of ours leave behind, so that it can be killed."""
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
-
-
 def limit_memory(extra: int | None) -> None:
     """Bound the address space to its present size and `extra` bytes; None is no bound."""
     if extra is None:
@@ -334,30 +214,6 @@ def limit_memory(extra: int | None) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
-def receive_line(control: socket.socket) -> tuple[bytes, list[int]]:
-    """A line and the descriptors that came with it; empty at the connection's end."""
-    line, descriptors = b"", array.array("i")
-    while not line.endswith(b"\n"):
-        piece, ancillary, _, _ = control.recvmsg(4096, socket.CMSG_SPACE(3 * descriptors.itemsize))
-        if not piece:
-            return b"", []
-        line += piece
-        for level, kind, data in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                whole = len(data) - len(data) % descriptors.itemsize
-                descriptors.frombytes(data[:whole])
-    return line, list(descriptors)
-
-
-def main(arguments: list[str]) -> None:
-    """The two ways in."""
-    if arguments[0] == "--serve":
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the engine
-        serve_forks(arguments[1], int(arguments[2]))
-    else:
-        limit_memory(int(arguments[2]) if len(arguments) > 2 else None)
-        run_cell(int(arguments[1]))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    limit_memory(int(sys.argv[2]) if len(sys.argv) > 2 else None)
+    run_cell(int(sys.argv[1]))

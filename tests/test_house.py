@@ -57,11 +57,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": {"record", "statistics", "compare", "history", "columns", "notes", "formats"},
     "wire": {"contract", "corpus"},
     "worker": {"contract", "corpus", "registry", "wire"},
-    "engine": {"contract", "corpus", "wire"},
+    "server": {"worker"},
+    "engine": {"wire"},
+    "proxy": {"contract", "corpus", "engine"},
     "torch_model": {"contract", "corpus"},
     "plan": STAGES | SERVICES,
     "measure": STAGES | SERVICES | {"plan"},
-    "runner": STAGES | SERVICES | {"plan", "measure", "engine"},
+    "runner": STAGES | SERVICES | {"plan", "measure", "engine", "proxy"},
     "notebook": STAGES | SERVICES | {"plan", "measure", "runner"},
 }
 
