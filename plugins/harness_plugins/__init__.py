@@ -16,6 +16,13 @@ def at_least(config: Mapping[str, Any], **least: float) -> str | None:
     return None
 
 
+def ngram_options(config: Mapping[str, Any]) -> str | None:
+    """What is wrong with an n-gram's options, if anything."""
+    if config["order"] != "auto" and not 1 <= config["order"] <= 10:
+        return f"order={config['order']} must be 1 to 10, or auto"
+    return at_least(config, k=0)
+
+
 @hookimpl
 def harness_models() -> list[ModelSpec]:
     """Every built-in model; a class is imported only when its backend is chosen."""
@@ -57,6 +64,29 @@ def harness_models() -> list[ModelSpec]:
             steps=lambda config: config["steps"],
             paper="Karpathy, makemore part 1",
             description="one-hot row, softmax, full-batch gradient descent on the count matrix",
+        ),
+        ModelSpec(
+            "ngram",
+            {"numpy": "harness_plugins.ngram:Ngram"},
+            config={
+                "order": 6,
+                "smoothing": "kneser-ney",
+                "count": "tokens",
+                "discounts": "formula",
+                "k": 0.1,
+            },
+            words={
+                "order": ("auto",),
+                "smoothing": ("kneser-ney", "witten-bell", "add-k"),
+                "count": ("tokens", "types"),
+                "discounts": ("formula", "tuned"),
+            },
+            context=lambda config: (10 if config["order"] == "auto" else config["order"]) - 1,
+            uses_dev=lambda config: config["order"] == "auto" or config["discounts"] == "tuned",
+            stochastic=False,
+            check=ngram_options,
+            paper="Chen & Goodman 1999, An Empirical Study of Smoothing Techniques for Language Modeling",
+            description="counts of the last order − 1 characters, modified Kneser–Ney smoothing",
         ),
         ModelSpec(
             "mlp",
