@@ -132,6 +132,8 @@ def plan(
                 repeat,
             )
             cells.append(Cell(len(cells), choice, repeat, seed))
+    if in_process and (timeout is not None or memory is not None):
+        raise UsageError("--in-process has no limits: leave --timeout and --memory away")
     if in_process and jobs > 1:
         raise UsageError("--in-process runs one cell after the other: leave --jobs at 1")
     how = How(

@@ -16,6 +16,7 @@ import pytest
 
 import harness
 from harness import store
+from harness.errors import UsageError
 from harness.notebook import Result
 from harness.record import Record
 
@@ -105,6 +106,21 @@ def test_numbers_do_not_depend_on_where_a_cell_runs(tmp_path: Path, options: dic
     other = run(models, tmp_path, threads=1, **options)
     assert [figures(r) for r in other.records] == [figures(r) for r in isolated.records]
     assert other.run.path != isolated.run.path
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"timeout": 5.0}, "has no limits"),
+        ({"memory": 2**30}, "has no limits"),
+        ({"jobs": 2}, "one cell after the other"),
+    ],
+)
+def test_one_process_has_no_limits(tmp_path: Path, options: dict[str, Any], said: str) -> None:
+    """What needs a process of its own is refused with --in-process, before anything runs."""
+    with pytest.raises(UsageError, match=said):
+        run("uniform", tmp_path, in_process=True, **options)
+    assert not (tmp_path / "results").exists()
 
 
 def test_clocks_and_memory(tmp_path: Path) -> None:
