@@ -17,6 +17,8 @@ from harness.record import CONTRACT
 from harness.seeds import derive
 from harness.selection import Choice
 
+LEAST_MEMORY = 64 * 2**20
+
 
 @dataclass(frozen=True)
 class How:
@@ -132,6 +134,8 @@ def plan(
                 repeat,
             )
             cells.append(Cell(len(cells), choice, repeat, seed))
+    if memory is not None and memory < LEAST_MEMORY:
+        raise UsageError(f"--memory {memory / 2**20:.0f}M is too little: a cell needs at least 64M")
     if in_process and (timeout is not None or memory is not None):
         raise UsageError("--in-process has no limits: leave --timeout and --memory away")
     if in_process and jobs > 1:

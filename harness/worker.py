@@ -203,6 +203,8 @@ def limit_memory(extra: int | None) -> None:
     """Bound the address space to its present size and `extra` bytes; None is no bound."""
     if extra is None:
         return
+    square = np.ones((256, 256))
+    square @ square  # BLAS makes its threads now: refused memory later, it would wait for them for ever
     try:
         present = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     except OSError:

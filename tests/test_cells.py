@@ -108,6 +108,14 @@ def test_numbers_do_not_depend_on_where_a_cell_runs(tmp_path: Path, options: dic
     assert other.run.path != isolated.run.path
 
 
+def test_little_memory_is_no_hang(tmp_path: Path) -> None:
+    """Under the smallest limit a model that multiplies matrices ends, one way or the other."""
+    (record,) = run("mlp:steps=20", tmp_path, memory=64 * 2**20, timeout=60.0).records
+    assert record.status in ("ok", "out-of-memory"), record.reason
+    with pytest.raises(UsageError, match="at least 64M"):
+        run("mlp:steps=20", tmp_path, memory=10 * 2**20)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
