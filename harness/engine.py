@@ -31,7 +31,8 @@ PRELOADS = {"numpy": "numpy", "torch": "numpy,torch,torch._dynamo"}
 GRACE = 1.0  # seconds between TERM and KILL
 KEPT = 512 * 1024  # bytes of a cell's output that are kept from its start, and from its end
 MEMORY_WORDS = re.compile(
-    r"not enough memory|cannot allocate memory|out of memory|bad_alloc|MemoryError|allocate", re.IGNORECASE
+    r"not enough memory|cannot allocate memory|out of memory|bad_alloc|MemoryError|allocate|map segment",
+    re.IGNORECASE,
 )
 
 
@@ -43,6 +44,10 @@ class CellDied(HarnessError):
     """The cell's process ended, or closed its connection."""
 
     out_of_memory = False
+
+
+class ServerDied(HarnessError):
+    """The server of cells has gone; its cells are without anybody to ask for their status."""
 
 
 class CellError(HarnessError):
@@ -93,13 +98,19 @@ class Server:
         self.missing()  # it listens when it has loaded
         request = json.dumps({"fork": {"memory": memory}}).encode() + b"\n"
         with self.lock:
-            socket.send_fds(self.control, [request], list(descriptors))
+            try:
+                socket.send_fds(self.control, [request], list(descriptors))
+            except OSError:
+                raise ServerDied from None
             return int(self._read()["pid"])
 
     def status(self, pid: int) -> int | None:
         """The exit status of a child, None while it lives."""
         with self.lock:
-            self.control.sendall(json.dumps({"status": pid}).encode() + b"\n")
+            try:
+                self.control.sendall(json.dumps({"status": pid}).encode() + b"\n")
+            except OSError:
+                raise ServerDied from None
             found = self._read()["status"]
             return None if found is None else int(found)
 
@@ -114,9 +125,12 @@ class Server:
             self.process.wait()
 
     def _read(self) -> Any:
-        line = self.reader.readline()
+        try:
+            line = self.reader.readline()
+        except OSError:
+            line = b""
         if not line:
-            raise CellDied("the server of cells has died")
+            raise ServerDied
         return json.loads(line)
 
 
@@ -170,8 +184,12 @@ class Child:
                 )
                 self.pid = self.process.pid
             else:
-                self.server = engine.server(kind)
-                self.pid = self.server.fork([theirs.fileno(), *ends], limits.memory)
+                try:
+                    self.server = engine.server(kind)
+                    self.pid = self.server.fork([theirs.fileno(), *ends], limits.memory)
+                except ServerDied:  # killed since: the next one starts, and this cell in it
+                    self.server = engine.server(kind)
+                    self.pid = self.server.fork([theirs.fileno(), *ends], limits.memory)
         finally:
             theirs.close()
             for end in ends:
@@ -240,7 +258,10 @@ class Child:
             if self.process is not None:
                 self.exit_status = self.process.poll()
             elif self.server is not None:
-                self.exit_status = self.server.status(self.pid)
+                try:
+                    self.exit_status = self.server.status(self.pid)
+                except ServerDied:  # nobody can tell the status; a process that has gone was killed
+                    self.exit_status = None if self.memory("VmRSS") else -signal.SIGKILL
         return self.exit_status
 
     def close(self) -> None:
@@ -293,9 +314,8 @@ def as_exception(message: Mapping[str, Any]) -> Exception:
             return kind(text)
     where = f" ({message['where']})" if message.get("where") else ""
     error = CellError(f"{message['error']}: {text}{where}")
-    error.out_of_memory = "MemoryError" in kinds or (
-        "RuntimeError" in kinds and bool(MEMORY_WORDS.search(text))
-    )
+    said_so = bool({"RuntimeError", "OSError", "ImportError"} & set(kinds) and MEMORY_WORDS.search(text))
+    error.out_of_memory = "MemoryError" in kinds or said_so
     return error
 
 
@@ -326,7 +346,11 @@ class Engine:
     def server(self, kind: str) -> Server:
         """The server of that kind, started at its first use."""
         with self._lock:
-            if kind not in self._servers:
+            found = self._servers.get(kind)
+            if found is not None and found.process.poll() is not None:
+                found.close()
+                found = None
+            if found is None:
                 self._servers[kind] = Server(kind, self.environment)
             return self._servers[kind]
 

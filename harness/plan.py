@@ -144,7 +144,7 @@ def plan(
         threads=threads or max(1, environment.cores() // jobs),
         jobs=jobs,
         timeout=timeout,
-        memory=memory if memory is not None else environment.spare_memory(jobs),
+        memory=memory if memory is not None else environment.spare_memory(min(jobs, len(cells))),
         in_process=in_process or not environment.can_isolate(),
         plugins=tuple(str(plugin.resolve()) for plugin in files),
     )

@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 from harness.errors import UsageError
 
 PREFIX = "HARNESS_"
-TRUE = ("1", "true", "yes", "on")
+TRUE = ("1", "true", "t", "yes", "y", "on")
+FALSE = ("0", "false", "f", "no", "n", "off")
 KINDS = {bool: "true or false", int: "an integer", float: "a number", str: "a string"}
 
 
@@ -93,7 +94,7 @@ def look_up(key: str) -> Setting:
     """One of `DEFAULTS` with its origin; `UsageError` where the file holds no such value."""
     kind = bool if key == "offline" else str
     if text := os.environ.get(variable(key)):
-        value = text.strip().lower() in TRUE if kind is bool else Path(text).expanduser()
+        value = switch(text, variable(key)) if kind is bool else Path(text).expanduser()
         return Setting(value, variable(key))
     file = find()
     if file is not None and key in file.table:
@@ -101,6 +102,14 @@ def look_up(key: str) -> Setting:
         expect(kind, found, origin)
         return Setting(found if kind is bool else Path(file.locate(found)), origin)
     return Setting(DEFAULTS[key](), "default")
+
+
+def switch(text: str, where: str) -> bool:
+    """A switch as click reads one: 1, true, t, yes, y, on, and their opposites."""
+    word = text.strip().lower()
+    if word not in (*TRUE, *FALSE):
+        raise UsageError(f"{where}={text!r} is neither on ({', '.join(TRUE)}) nor off ({', '.join(FALSE)})")
+    return word in TRUE
 
 
 def variable(*keys: str) -> str:

@@ -338,8 +338,8 @@ def find_open(folder: Path, identity: str) -> Path | None:
             with path.open("rb") as file:
                 kind, payload = decode_line(file.readline().rstrip(b"\n"))
                 same = kind == "header" and msgspec.json.decode(payload, type=Header).identity == identity
-                if same and lock(file) and not read(path).closed:
-                    return path
+                if same:  # the newest counts: what it replaced (--fresh) stays as it is
+                    return path if lock(file) and not read(path).closed else None
         except (OSError, ValueError, RecursionError, msgspec.MsgspecError):
             continue  # foreign or damaged: `harness list runs` names it
     return None

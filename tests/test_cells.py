@@ -287,6 +287,45 @@ def test_fifty_kills_at_random_moments(tmp_path: Path) -> None:
             file.unlink()
 
 
+def test_a_killed_server_costs_no_other_row(tmp_path: Path) -> None:
+    """A model that kills the server it was forked from: its own row at most, the next cells get a new one."""
+    plugin = tmp_path / "killer.py"
+    plugin.write_text(
+        "import os, signal\n"
+        "from harness import ModelSpec, hookimpl\n"
+        "from harness_plugins.uniform import Uniform\n"
+        "class Kills(Uniform):\n"
+        "    def fit(self, train, dev, trial): os.kill(os.getppid(), signal.SIGKILL)\n"
+        "@hookimpl\n"
+        "def harness_models(): return ModelSpec('kills', {'numpy': Kills})\n"
+    )
+    result = harness.run(
+        "count-bigram,kills,count-bigram:k=2,uniform", plugin=[plugin], dataset=DATA, results=tmp_path
+    )
+    assert [r.status for r in result.records if r.model != "kills"] == ["ok"] * 3
+    assert processes(str(tmp_path)) == []
+
+
+def test_progress_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    """stderr on a full disk: every cell is run, the table is printed."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command(tmp_path), stdout=subprocess.PIPE, stderr=full, check=False)
+    assert done.returncode == 0
+    assert b"count-bigram" in done.stdout
+
+
+def test_what_fresh_replaced_stays_as_it_is(tmp_path: Path) -> None:
+    """After --fresh has finished, the same command begins a new run, not the one left open before."""
+    results = tmp_path / "results"
+    subprocess.run(command(tmp_path), check=True, capture_output=True)
+    (path,) = store.run_files(results)
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:3]))
+    subprocess.run(command(tmp_path, "--fresh"), check=True, capture_output=True)
+    again = subprocess.run(command(tmp_path), check=True, capture_output=True, text=True)
+    assert "continuing" not in again.stderr
+    assert len(store.run_files(results)) == 3
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_a_run_that_goes_on(tmp_path: Path, number: signal.Signals) -> None:
     """Ctrl-C in the middle of a hanging cell: exit 130, one line, finished cells kept, no orphan."""

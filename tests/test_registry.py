@@ -20,7 +20,7 @@ from harness.registry import Registry
 
 ABSENT = "no_such_module_anywhere"
 
-BUILT_IN_MODELS = {"uniform", "count-bigram", "nn-bigram", "mlp"}
+BUILT_IN_MODELS = {"uniform", "count-bigram", "nn-bigram", "ngram", "mlp"}
 BUILT_IN_DATASETS = {"names", "makemore-names", "tinyshakespeare", "markov"}
 
 GOOD = """

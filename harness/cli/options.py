@@ -101,4 +101,12 @@ def warn(lines: list[str]) -> None:
     from harness.report import clean
 
     for line in lines:
-        click.echo(f"harness: warning: {clean(line)}", err=True)
+        say(f"harness: warning: {clean(line)}")
+
+
+def say(line: str) -> None:
+    """A line on stderr. Where nobody can read it, a full disk say, the work goes on without it."""
+    try:
+        click.echo(line, err=True)
+    except OSError:
+        return

@@ -145,7 +145,7 @@ def command(
         store.copy(done.path, output)
     result = notebook.finish(made, done, folder)
     click.echo(report.render(done.header, done.records, done.scores, done.samples, result.looks, view))
-    click.echo(f"stored: {output or done.path}", err=True)
+    options.say(f"stored: {output or done.path}")
     return exit_code(done.records)
 
 
@@ -240,7 +240,7 @@ class Lines:
 
     def resumed(self, done: int, cells: int, path: Path) -> None:
         """Say that an open run is continued."""
-        click.echo(f"continuing {path}: {done} of {cells} cells are done (--fresh starts anew)", err=True)
+        options.say(f"continuing {path}: {done} of {cells} cells are done (--fresh starts anew)")
 
     def started(self, cell: Cell) -> None:
         """Note the time."""
@@ -254,9 +254,8 @@ class Lines:
         from harness.report import clean
 
         took = time.perf_counter() - self.began[cell.index]
-        click.echo(
+        options.say(
             f"[{cell.index + 1}/{self.cells}] {clean(cell.label)}  {outcome(record)}  {took:.1f} s",
-            err=True,
         )
 
     def warned(self, text: str) -> None:
