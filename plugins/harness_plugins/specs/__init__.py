@@ -1,0 +1,1 @@
+"""What is known of the built-in models before they are imported: one list a family."""
