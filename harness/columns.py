@@ -16,6 +16,7 @@ from harness.errors import UnknownName
 from harness.figures import ABSENT, fixed, interval, megabytes, rate, seconds, short, tiny, whole
 from harness.formats import Cells, clean
 from harness.record import Record
+from harness.statistics import Difference
 
 Raw = str | int | float | None
 Shown = Literal["always", "filled", "asked"]  # filled: in the default where some row has it
@@ -33,10 +34,12 @@ class Column:
     shown: Shown = "asked"
     words: bool = False  # stands left, and may be broken over lines
     name: bool = False  # repeated where a wide table is continued
+    titled: Callable[[Sequence[Standing]], str] | None = None  # a title that depends on the rows
 
     def cells(self, rows: Sequence[Standing]) -> Cells:
         """Its texts, foreign ones made harmless."""
-        return Cells(self.title, [clean(self.text(row)) for row in rows], self.words, self.name)
+        title = self.titled(rows) if self.titled else self.title
+        return Cells(title, [clean(self.text(row)) for row in rows], self.words, self.name)
 
 
 # ---- values of a row
@@ -113,6 +116,27 @@ def statistic(side: str, name: str) -> Value:
     return mean(read)
 
 
+def to_target(row: Standing) -> float | None:
+    """Training seconds to the target; None where a repeat did not come to it."""
+    return mean(lambda record: None if record.target is None else record.target.seconds)(row)
+
+
+def at_most(row: Standing) -> bool:
+    """Whether those seconds are an upper bound, of one repeat at least."""
+    return any(record.target is not None and record.target.bound for record in row.counted)
+
+
+def bound(row: Standing) -> int | None:
+    """The same as 0 or 1; None where there are no seconds."""
+    return None if to_target(row) is None else int(at_most(row))
+
+
+def target_title(rows: Sequence[Standing]) -> str:
+    """`s to 2`, where the rows have one target."""
+    found = {record.target.nll for row in rows for record in row.records if record.target is not None}
+    return f"s to {found.pop():g}" if len(found) == 1 else "s to target"
+
+
 def bits(row: Standing) -> float | None:
     """Test NLL in bits per character."""
     nats = nll("test")(row)
@@ -162,11 +186,27 @@ def brief(value: object) -> str:
 
 def behind(row: Standing) -> str:
     """How far behind the best, paired."""
-    if row.behind is None:
-        return "best" if row.rank == 1 else ABSENT
-    if 0 < abs(row.behind.nats) < 5e-4 and row.behind.half is not None:  # what four digits would hide
-        return f"{tiny(row.behind.nats)}±{tiny(row.behind.half)}"
-    return interval(short(row.behind.nats), row.behind.half)
+    return "best" if row.behind is None and row.rank == 1 else distance(row.behind)
+
+
+def distance(found: Difference | None) -> str:
+    """A paired difference with its half-interval."""
+    if found is None:
+        return ABSENT
+    if 0 < abs(found.nats) < 5e-4 and found.half is not None:  # what four digits would hide
+        return f"{tiny(found.nats)}±{tiny(found.half)}"
+    return interval(short(found.nats), found.half)
+
+
+def behind_on(documents: str) -> Column:
+    """How far behind the best on some of the test documents."""
+    name = f"behind_{documents}"
+    return Column(
+        f"behind-{documents}",
+        f"behind, {documents}",
+        lambda row: distance(getattr(row, name)),
+        {name: part(name, "nats"), f"{name}_half": part(name, "half")},
+    )
 
 
 # ---- the columns
@@ -249,6 +289,14 @@ COLUMNS = (
     of("train-s", "train s", "train_s", timing("train_s"), seconds, "always"),
     of("train-rate", "train ch/s", "train_chars_per_s", speed("train_chars_per_s"), rate, "always"),
     of("eval-rate", "eval ch/s", "eval_chars_per_s", speed("eval_chars_per_s"), rate, "always"),
+    Column(
+        "to-target",
+        "s to target",
+        lambda row: ("≤" if at_most(row) and to_target(row) is not None else "") + seconds(to_target(row)),
+        {"to_target_s": to_target, "to_target_bound": bound},
+        "filled",
+        titled=target_title,
+    ),
     Column("status", "status", status, {"status": status}, "always", words=True),
     Column(
         "excess",
@@ -263,6 +311,8 @@ COLUMNS = (
     of("unseen", "unseen", "test_nll_unseen", metric("test_nll_unseen"), fixed, "filled"),
     # what --columns may ask for
     of("seen", "seen", "test_nll_seen", metric("test_nll_seen"), fixed),
+    behind_on("unseen"),
+    behind_on("seen"),
     of("dev-unseen", "dev unseen", "dev_nll_unseen", metric("dev_nll_unseen"), fixed),
     of("dev-seen", "dev seen", "dev_nll_seen", metric("dev_nll_seen"), fixed),
     of("dev-half", "dev ±", "dev_nll_half", part("dev", "half"), short),

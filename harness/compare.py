@@ -37,6 +37,8 @@ class Standing:
     dev: Estimate | None = None
     rank: int | None = None
     behind: Difference | None = None  # None for the best itself and where nothing can be paired
+    behind_unseen: Difference | None = None  # the same on test documents that do not stand in train …
+    behind_seen: Difference | None = None  # … and on those that do; None where all are of one kind
 
     @property
     def counted(self) -> tuple[Record, ...]:
@@ -139,11 +141,29 @@ def ranked(rows: Sequence[Standing], arrays: Sequence[Sequence[Arrays]]) -> list
     ]
     lengths, units = arrays[0][0]["test_lengths"], arrays[0][0]["test_units"]
     places = ranks(sums, lengths, units)
-    behind = [None, *(paired(own, sums[0], lengths, units) for own in sums[1:])]
-    return [
-        replace(row, rank=place, behind=distance)
-        for row, place, distance in zip(rows, places, behind, strict=True)
+    rest = [
+        replace(
+            row,
+            rank=place,
+            behind=paired(own, sums[0], lengths, units),
+            behind_unseen=among(own, sums[0], arrays[0][0], seen=False),
+            behind_seen=among(own, sums[0], arrays[0][0], seen=True),
+        )
+        for row, place, own in zip(rows[1:], places[1:], sums[1:], strict=True)
     ]
+    return [replace(rows[0], rank=places[0]), *rest]
+
+
+def among(own: Any, best: Any, arrays: Arrays, *, seen: bool) -> Difference | None:
+    """The paired difference on test documents that stand in train, or on those that do not.
+
+    own, best (R, G). None where all documents are of one kind, or the run is too old to tell them.
+    """
+    kind = arrays.get("test_seen")
+    if kind is None or not 0 < kind.sum() < len(kind):
+        return None
+    some = kind == seen
+    return paired(own[:, some], best[:, some], arrays["test_lengths"][some], arrays["test_units"][some])
 
 
 def kept(records: Sequence[Record], scores: Scores) -> list[Arrays] | None:

@@ -48,18 +48,19 @@ class Trial:
     on_checkpoint: Callable[[Model], float] | None = None
     on_build: Callable[[str, str], Model] | None = None
     clock: Callable[[], float] = time.perf_counter
+    free: float = 0.1  # the share of a budget in seconds that checkpoints may last beside it
     started: float | None = field(default=None, init=False)
     stopped_clock: float = field(default=0.0, init=False)
     targets_consumed: int = field(default=0, init=False)
     _asked: int = field(default=0, init=False)
 
     def elapsed(self) -> float:
-        """Seconds since the fit began without checkpoints, which may last a tenth of a budget."""
+        """Seconds since the fit began without checkpoints, which may last a share `free` of a budget."""
         if self.started is None:
             self.started = self.clock()
         free = self.stopped_clock
         if self.seconds is not None:
-            free = min(free, 0.1 * self.seconds)
+            free = min(free, self.free * self.seconds)
         return self.clock() - self.started - free
 
     def should_stop(self) -> bool:
@@ -118,7 +119,9 @@ class Model(abc.ABC):
     """A probability distribution over the next character: `fit` and `log_probs`.
 
     A model is (vocab_size, config, params): a new instance given the same `params` gives the same
-    rows, so everything that `fit` learns goes into `self.params`, a dict of numpy arrays.
+    rows, so everything that `fit` learns goes into `self.params`, a dict of numpy arrays. The harness
+    sets `device`, `default_steps` (its spec's budget) and `builder` (what `Trial.build` asks, for a model
+    that is rebuilt from `params`) before `fit` and after loading.
     """
 
     def __init__(self, vocab_size: int, config: Config, rng: np.random.Generator) -> None:
@@ -127,6 +130,8 @@ class Model(abc.ABC):
         self.rng = rng
         self.params: dict[str, NDArray[Any]] = {}
         self.device = "cpu"
+        self.default_steps: int | None = None
+        self.builder: Callable[[str, str], Model] | None = None
 
     @classmethod
     def unavailable(cls) -> str | None:
@@ -240,7 +245,9 @@ class ModelSpec:
     relative to max(1, |value|). steps: the default budget (an int, None, or a function of the
     config). words: key -> words legal in place of a value. requires: modules that must be
     installed, for all backends or as a mapping by backend. uses_dev: `fit` needs a dev part. check: the
-    config -> what is wrong with it, or None; the user is told before anything runs.
+    config -> what is wrong with it, or None; the user is told before anything runs. members: the config
+    -> selections of the models that it builds inside (`Trial.build`), so that they are checked before.
+    remarks: preset -> what a reader must know of its row.
     """
 
     name: str
@@ -257,6 +264,8 @@ class ModelSpec:
     words: Mapping[str, Sequence[str]] = field(default_factory=dict, kw_only=True)
     requires: Sequence[str] | Mapping[str, Sequence[str]] = field(default=(), kw_only=True)
     check: Callable[[Config], str | None] | None = field(default=None, kw_only=True)
+    members: Callable[[Config], Sequence[str]] | None = field(default=None, kw_only=True)
+    remarks: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     paper: str = field(default="", kw_only=True)
     description: str = field(default="", kw_only=True)
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -319,9 +319,9 @@ def as_exception(message: Mapping[str, Any]) -> Exception:
     return error
 
 
-def server_kind(backend: str, requires: Sequence[str]) -> str:
-    """Which server a backend's cells come from; `spawn` where none may (CUDA does not survive a fork)."""
-    if backend == "cuda":
+def server_kind(requires: Collection[str], *, cuda: bool) -> str:
+    """Which server makes cells that need these modules; `spawn`: none (CUDA does not survive a fork)."""
+    if cuda:
         return "spawn"
     return "torch" if "torch" in requires else "numpy"
 
@@ -354,9 +354,9 @@ class Engine:
                 self._servers[kind] = Server(kind, self.environment)
             return self._servers[kind]
 
-    def kind_for(self, backend: str, requires: Sequence[str]) -> str:
+    def kind_for(self, requires: Collection[str], *, cuda: bool) -> str:
         """How a cell is started: from the server that has loaded what it needs, or afresh."""
-        kind = server_kind(backend, requires)
+        kind = server_kind(requires, cuda=cuda)
         return kind if kind == "spawn" or not self.server(kind).missing() else "spawn"
 
     def start(self, kind: str, limits: Limits) -> Child:

@@ -59,11 +59,14 @@ def fit(
     """
     seed_everything(trial.seed)
     before = clock()
-    make().warm_up(few(train), trial.for_warm_up(train.alphabet.size))
+    throw_away = make()
+    trial.on_build = throw_away.builder
+    throw_away.warm_up(few(train), trial.for_warm_up(train.alphabet.size))
     warmup_s = clock() - before
 
     seed_everything(trial.seed)
     model = make()
+    trial.on_build = model.builder
     curve: list[tuple[float, float]] = []
 
     def checkpoint(current: Model) -> float:

@@ -166,6 +166,7 @@ def in_markdown(text: str) -> str:
 
 def markdown_list(texts: Sequence[str]) -> str:
     """One bullet a text; none of them begins a heading or a list of its own."""
+    texts = [text.lstrip() for text in texts]  # blanks after the bullet are not the note's
     begins = re.compile(r"[-+=]|\d(?=\d*[.)])")
     escaped = (begins.match(text) for text in texts)
     return "\n".join(

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from harness import evaluate, registry, split, statistics
+from harness import evaluate, split, statistics
 from harness.contract import Model
 from harness.errors import InvalidModel, UsageError
-from harness.plan import Cell, Plan
-from harness.record import Data, Metrics, Plugin, Record, finite
+from harness.plan import DEV_CHOOSES, Cell, Plan
+from harness.record import Data, Metrics, Plugin, Record, Target, finite
 from harness.seeds import derive
 from harness.selection import Choice
 
@@ -22,10 +22,12 @@ def blank_record(made: Plan, cell: Cell, run_id: str, parts: split.Split) -> Rec
     corpora = {"train": parts.train, "dev": parts.dev.corpus, "test": parts.test.corpus}
     source = made.dataset.true_source
     entropy = getattr(source, "entropy_rate", None)
-    marks = []
+    remark = choice.spec.remarks.get(choice.preset or "")
+    marks = [] if remark is None else [remark]
     if parts.dev_from_train:
         marks.append("needs a dev part: the last 1,000 training words are its dev, the others its train")
-    if made.budget.seconds is not None and choice.spec.steps_of(choice.config) is not None:
+    by_steps = any(part.spec.steps_of(part.config) for part in (choice, *choice.members))
+    if made.budget.seconds is not None and by_steps:
         marks.append(f"budget of {made.budget} wall clock: not reproducible to the bit")
     text = made.dataset.kind == "text"
     return Record(
@@ -60,7 +62,7 @@ def blank_record(made: Plan, cell: Cell, run_id: str, parts: split.Split) -> Rec
         plugin=Plugin(
             distribution=plugin.distribution,
             version=plugin.version,
-            code_hash=registry.code_hash(choice.spec.backends[choice.backend]),
+            code_hash=choice.code_hash,
         ),
     )
 
@@ -94,7 +96,10 @@ def measure(
     context: int | None,
     record: Record,
 ) -> tuple[Metrics, dict[str, Any]]:
-    """Every NLL of a fitted model with its interval, and the per-document scores behind them."""
+    """Every NLL of a fitted model with its interval, and the per-document scores behind them.
+
+    In a search dev alone: the plan gives it no test part, and train says nothing that chooses.
+    """
     metrics = Metrics()
     arrays: dict[str, Any] = {}
     for name, part in (("dev", parts.dev), ("test", parts.test)):
@@ -113,15 +118,40 @@ def measure(
             f"{name}_lengths": scores.lengths,
             f"{name}_units": units,
         }
+        if not text:
+            arrays[f"{name}_seen"] = part.seen
         fill(metrics, name, scores, units, None if text else part.seen)
     truth = made.true_scores(parts)
     if truth is not None and metrics.test_nll is not None:
         excess = statistics.paired(arrays["test_sums"], truth.sums, truth.lengths, arrays["test_units"])
         metrics.excess, metrics.excess_half = excess.nats, excess.half
+    if made.search is not None:
+        record.absent["train_nll"] = DEV_CHOOSES
+        return metrics, arrays
     train = evaluate.score_train(model, parts.train, context)
     metrics.train_nll = finite(train.nll)
     metrics.zero_probability["train"] = train.zero_probability
     return metrics, arrays
+
+
+def to_target(record: Record, nll: float) -> Target:
+    """Training seconds until the dev NLL was at or below `nll`, of a record that is measured.
+
+    The first checkpoint that is there counts: what lies between two of them nobody has seen. A fit
+    whose end alone is known took at most all of its time.
+    """
+    if record.status != "ok":
+        return Target(nll=nll, reason=record.status)
+    reached = [at for at, measured in record.curve if measured is not None and measured <= nll]
+    if reached:
+        return Target(nll=nll, seconds=reached[0])
+    last = record.metrics.dev_nll
+    if last is not None and last <= nll:
+        return Target(nll=nll, seconds=record.timings.train_s, bound=True)
+    if last is None:
+        return Target(nll=nll, reason=record.absent.get("dev_nll", "targets of dev with p = 0"))
+    best = min(measured for measured in (last, *(m for _, m in record.curve)) if measured is not None)
+    return Target(nll=nll, reason=f"its best dev NLL is {best:.4f}")
 
 
 def fill(metrics: Metrics, part: str, scores: evaluate.Scores, units: Any, seen: Any) -> None:

@@ -18,10 +18,11 @@ from harness import environment, registry, report, settings, store
 from harness.contract import Floats, Ints, Model, Trial, WindowModel, sliding
 from harness.corpus import Corpus, Kind
 from harness.errors import UsageError
+from harness.instances import instance
 from harness.measure import blank_record, measure
 from harness.plan import Plan, plan
 from harness.record import Record
-from harness.runner import execute, prepare
+from harness.runner import execute
 
 
 @dataclass(eq=False)
@@ -57,11 +58,11 @@ class Result:
         params = {} if none_to_keep else self.run.params(record)
         if params is None:
             return None
-        spec = self.registry.model(record.model)
-        kind = registry.resolve(spec, record.backend)
-        model = kind(record.data.vocabulary, record.config, np.random.default_rng(record.seed))
+        model = instance(
+            self.registry, record.model, record.backend, record.config, record.data.vocabulary, record.seed
+        )
         model.params = params
-        return prepare(model, "cuda" if record.backend == "cuda" else "cpu", spec.context_of(record.config))
+        return model
 
     def __str__(self) -> str:
         table = report.table(self.run.header, self.records, self.run.scores, self.looks)
@@ -97,6 +98,7 @@ def run(
     split: str | None = None,
     seeds: int = 1,
     budget: str | None = None,
+    target: float | None = None,
     device: str | None = None,
     threads: int | None = None,
     jobs: int = 1,
@@ -119,6 +121,7 @@ def run(
         method=split,
         seeds=seeds,
         budget=budget,
+        target=target,
         device=device,
         threads=threads,
         jobs=jobs,

@@ -77,7 +77,23 @@ def notes(rows: Sequence[Standing], looks: int | None = None, width: int | None 
             f"True source: entropy rate {data.entropy_rate:.4f} nats per target; excess is paired with "
             "its own scores."
         )
-    return [*lines, *warnings(rows), *remarks(rows)]
+    return [*lines, *target_notes(rows), *warnings(rows), *remarks(rows)]
+
+
+def target_notes(rows: Sequence[Standing]) -> list[str]:
+    """How to read the seconds to a target, and who did not come to it."""
+    targets = {record.target.nll for row in rows for record in row.records if record.target is not None}
+    if not targets:
+        return []
+    lines = [
+        f"s to {', '.join(f'{nll:g}' for nll in sorted(targets))}: training seconds to the first checkpoint "
+        "at that dev NLL; ≤: all of the fit."
+    ]
+    for row in rows:
+        why = {r.target.reason for r in row.records if r.target is not None and r.target.reason}
+        if why:
+            lines.append(clean(f"{called_row(row)}: did not reach the target: {'; '.join(sorted(why))}."))
+    return lines
 
 
 def scope(rows: Sequence[Standing], width: int | None = None) -> list[str]:

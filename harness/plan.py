@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,11 +14,12 @@ from harness import dataset, environment, evaluate, registry, selection, split
 from harness.corpus import Kind
 from harness.errors import UnknownName, UsageError
 from harness.fit import Budget
-from harness.record import CONTRACT
+from harness.record import CONTRACT, Record
 from harness.seeds import derive
 from harness.selection import Choice
 
 LEAST_MEMORY = 64 * 2**20
+DEV_CHOOSES = "tune: dev chooses"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,18 @@ class Cell:
         return self.choice.label + (f" #{self.repeat + 1}" if self.repeat else "")
 
 
+@dataclass(frozen=True, eq=False)
+class Search:
+    """Cells that nobody knows before the run: each follows from the records of those before it.
+
+    Only dev is scored: the plan's splits hold no test part. `name`: what is searched, for identity
+    and header. `following`: the records so far -> the next cell; None ends the run.
+    """
+
+    name: str
+    following: Callable[[Sequence[Record]], Cell | None]
+
+
 @dataclass(eq=False)
 class Plan:
     """Everything that a run needs, resolved and checked before the first cell starts."""
@@ -57,11 +71,13 @@ class Plan:
     cells: list[Cell]
     budget: Budget
     how: How
+    search: Search | None = None
+    target: float | None = None  # a dev NLL whose first sight is timed
     _splits: dict[bool, split.Split] = field(default_factory=dict)
     _true_scores: dict[str, evaluate.Scores] = field(default_factory=dict)
 
     def split_for(self, choice: Choice) -> split.Split:
-        """The parts; a model that needs dev gets one where the method has none."""
+        """The parts; a model that needs dev gets one where the method has none. A search has no test."""
         needs = choice.spec.uses_dev_of(choice.config) and self.method.name == "makemore"
         if needs not in self._splits:
             self._splits[needs] = split.divide(
@@ -71,6 +87,8 @@ class Plan:
                 self.method,
                 uses_dev=needs,
             )
+        if self.search is not None and self._splits[needs].test.absent is None:
+            self._splits[needs] = split.without_test(self._splits[needs], DEV_CHOOSES)
         return self._splits[needs]
 
     @property
@@ -83,7 +101,9 @@ class Plan:
             sorted(parts.fingerprint for parts in self._splits.values()),
             str(self.budget),
             self.how.threads,
-            [registry.code_hash(c.choice.spec.backends[c.choice.backend]) for c in self.cells],
+            [part.code_hash for cell in self.cells for part in (cell.choice, *cell.choice.members)],
+            *([self.search.name] if self.search else []),
+            *([f"target {self.target}"] if self.target is not None else []),
         ]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
@@ -112,6 +132,7 @@ def plan(
     timeout: float | None = None,
     memory: int | None = None,
     in_process: bool = False,
+    target: float | None = None,
 ) -> Plan:
     """Resolve and check everything; a mistake is a `UsageError` before anything has run."""
     files = [Path(plugin) for plugin in plugins]
@@ -125,14 +146,7 @@ def plan(
     for choice in choices:
         # what draws nothing would only be repeated: one cell stands for all seeds
         for repeat in range(1 if choice.spec.stochastic is False else seeds):
-            seed = derive(
-                opened.name,
-                str(parsed),
-                choice.spec.name,
-                choice.backend,
-                sorted(choice.config.items()),
-                repeat,
-            )
+            seed = seed_of(opened.name, parsed, choice, repeat)
             cells.append(Cell(len(cells), choice, repeat, seed))
     if memory is not None and memory < LEAST_MEMORY:
         raise UsageError(f"--memory {memory / 2**20:.0f}M is too little: a cell needs at least 64M")
@@ -148,10 +162,18 @@ def plan(
         in_process=in_process or not environment.can_isolate(),
         plugins=tuple(str(plugin.resolve()) for plugin in files),
     )
-    made = Plan(found, opened, parsed, cells, parse_budget(budget), how)
+    if target is not None and not 0 < target < math.inf:
+        raise UsageError(f"--target {target:g} is no NLL: nats per character, above 0")
+    made = Plan(found, opened, parsed, cells, parse_budget(budget), how, target=target)
     for choice in choices:
         made.split_for(choice)
     return made
+
+
+def seed_of(data: str, method: split.Method, choice: Choice, repeat: int) -> int:
+    """A cell's seed, by names: the same model on the same data has it in every run and search."""
+    config = sorted(choice.config.items())
+    return derive(data, str(method), choice.spec.name, choice.backend, config, repeat)
 
 
 def open_data(found: registry.Registry, name: str, kind: Kind | None = None) -> dataset.Dataset:

@@ -113,6 +113,15 @@ class Plugin(msgspec.Struct, kw_only=True):
     code_hash: str | None = None
 
 
+class Target(msgspec.Struct, kw_only=True):
+    """When a fit came to a dev NLL that was asked for (`--target`)."""
+
+    nll: float  # nats per character
+    seconds: float | None = None  # of training
+    bound: bool = False  # known only of the whole fit: it took at most so long
+    reason: str | None = None  # why there are no seconds
+
+
 class Record(msgspec.Struct, kw_only=True):
     """One cell: model@backend × config × dataset × split × seed."""
 
@@ -139,6 +148,7 @@ class Record(msgspec.Struct, kw_only=True):
     parameters: int | None = None
     peak_rss_bytes: int | None = None
     curve: list[tuple[float, float | None]] = []  # train seconds, dev NLL
+    target: Target | None = None  # where one was set
     data: Data
     samples: str | None = None  # side file
     scores: str | None = None  # side file
@@ -203,7 +213,8 @@ class Header(msgspec.Struct, kw_only=True):
     dataset: str
     split: str
     budget: str
-    cells: list[str]  # the resolved selection, in order
+    cells: list[str]  # the resolved selection, in order; of a search none
+    search: str | None = None  # what a search varies: its cells follow from those before them
     identity: str = ""  # of the plan: the same command continues an open file with the same one
     environment: dict[str, Any] = {}
 

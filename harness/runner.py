@@ -20,13 +20,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-import numpy as np
-
 from harness import __version__, engine, environment, evaluate, registry, sample, store
-from harness.contract import Model, Trial, WindowModel
+from harness.contract import Model, Trial
 from harness.errors import Diverged, HarnessError, InvalidModel, StoreError, Unavailable
 from harness.fit import Fitted, fit, not_finite
-from harness.measure import blank_record, dev_nll, measure
+from harness.instances import instance
+from harness.measure import blank_record, dev_nll, measure, to_target
 from harness.plan import Cell, Plan, plan
 from harness.proxy import opened
 from harness.record import Header, Record, Status, finite
@@ -67,7 +66,7 @@ def execute(
     with engine.Engine(made.how.threads) as processes:
         if not made.how.in_process and made.cells:  # its server loads while we look around
             first = made.cells[0].choice
-            kind = engine.server_kind(first.backend, first.spec.requires_of(first.backend))
+            kind = engine.server_kind(first.requires, cuda=first.cuda)
             if kind != "spawn":
                 processes.server(kind)
         return work(made, folder_path, watcher, processes, fresh=fresh)
@@ -86,7 +85,10 @@ def work(made: Plan, path: Path, watcher: Watcher, processes: engine.Engine, *, 
         shift = Shift(made, writer, watcher, processes, facts, interrupts.stopping)
         interrupts.at_once = processes.kill
         try:
-            if made.how.jobs == 1:
+            if made.search is not None:
+                while (following := made.search.following(writer.records)) is not None:
+                    shift.work(following)
+            elif made.how.jobs == 1:
                 for cell in todo:
                     shift.work(cell)
             else:
@@ -107,7 +109,8 @@ def open_writer(made: Plan, path: Path, facts: dict[str, object], *, fresh: bool
         dataset=made.dataset.name,
         split=str(made.method),
         budget=str(made.budget),
-        cells=[cell.label for cell in made.cells],
+        cells=[] if made.search else [cell.label for cell in made.cells],
+        search=made.search.name if made.search else None,
         identity=identity,
         environment=facts,
     )
@@ -241,24 +244,24 @@ class Shift:
             raise
         except (Exception, SystemExit) as error:
             record.status, record.reason = verdict(error, phase, self.made.how.timeout)
+        if self.made.target is not None:
+            record.target = to_target(record, self.made.target)
         return record
 
     @contextlib.contextmanager
     def housed(self, cell: Cell, parts: Split, record: Record) -> Iterator[Callable[[], Model]]:
         """Where the cell's model lives: a function that makes a new instance there."""
         choice = cell.choice
-        context = choice.spec.context_of(choice.config)
-        device = "cuda" if choice.backend == "cuda" else "cpu"
         v = self.made.dataset.alphabet.size
-        if reason := registry.missing(choice.spec, choice.backend):
-            raise Unavailable(reason)
+        name, backend = choice.spec.name, choice.backend
+        if choice.missing:
+            raise Unavailable(choice.missing)
         if self.made.how.in_process:
-            kind = registry.resolve(choice.spec, choice.backend)
-            yield lambda: prepare(kind(v, choice.config, np.random.default_rng(cell.seed)), device, context)
+            yield lambda: instance(self.made.registry, name, backend, choice.config, v, cell.seed)
             return
         how = self.made.how
         began = time.perf_counter()
-        start = self.processes.kind_for(choice.backend, choice.spec.requires_of(choice.backend))
+        start = self.processes.kind_for(choice.requires, cuda=choice.cuda)
         waited = time.perf_counter() - began  # the first cell of its kind waits for its server
         with self.gate.shared():
             child, make = opened(
@@ -267,12 +270,12 @@ class Shift:
                 engine.Limits(how.timeout, how.memory, how.threads),
                 {
                     "plugins": list(how.plugins),
-                    "model": choice.spec.name,
-                    "backend": choice.backend,
+                    "model": name,
+                    "backend": backend,
                     "config": dict(choice.config),
                     "vocabulary": v,
-                    "device": device,
-                    "context": context,
+                    "device": "cuda" if backend == "cuda" else "cpu",
+                    "context": choice.spec.context_of(choice.config),
                 },
                 {"train": parts.train, "dev": parts.dev.corpus},
             )
@@ -302,6 +305,10 @@ class Shift:
             before = time.perf_counter()
             metrics, arrays = measure(made, model, parts, choice.spec.tolerance, context, record)
             record.timings.evaluate_s = time.perf_counter() - before
+        if made.search is not None:  # a trial is fitted and scored on dev, and not kept
+            record.metrics = metrics
+            record.scores = self.writer.save_arrays(f"{cell.index}.scores.npz", arrays)
+            return
         with self.gate.alone():
             before = time.perf_counter()
             record.throughput.eval_chars_per_s = evaluate.throughput(model, parts.test.corpus, context)
@@ -372,14 +379,6 @@ def note_fit(record: Record, fitted: Fitted, seconds: float | None) -> None:
     record.parameters = sum(value.size for value in fitted.model.params.values())
     if fitted.over_budget:
         record.marks.append(f"over its budget: {fitted.train_s:.2f} s of {seconds:g} s")
-
-
-def prepare(model: Model, device: str, context: int | None) -> Model:
-    """Set what the harness sets before `fit` and after loading."""
-    model.device = device
-    if isinstance(model, WindowModel) and context is not None:
-        model.context = max(1, context)
-    return model
 
 
 def verdict(error: BaseException, phase: Phase, timeout: float | None) -> tuple[Status, str]:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from harness.contract import ModelSpec
 from harness.errors import UnknownName, UsageError
-from harness.registry import Registry, default_backend
+from harness.registry import Registry, code_hash, default_backend, missing
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,28 @@ class Choice:
     config: Mapping[str, Any]
     preset: str | None = None
     axes: frozenset[str] = frozenset()  # options that a grid varies: shown at their default too
+    members: tuple[Choice, ...] = ()  # what it builds inside
+
+    @property
+    def requires(self) -> set[str]:
+        """Modules that it needs, those of its members included."""
+        return set(self.spec.requires_of(self.backend)).union(*(each.requires for each in self.members))
+
+    @property
+    def cuda(self) -> bool:
+        """Whether it, or something that it builds inside, runs on a GPU."""
+        return self.backend == "cuda" or any(each.cuda for each in self.members)
+
+    @property
+    def code_hash(self) -> str:
+        """Of the sources that hold its class."""
+        return code_hash(self.spec.backends[self.backend])
+
+    @cached_property
+    def missing(self) -> str | None:
+        """Why it cannot run here, or None; told without importing it."""
+        inside = (f"{each.spec.name}: {each.missing}" for each in self.members if each.missing)
+        return missing(self.spec, self.backend) or next(inside, None)
 
     @property
     def given(self) -> dict[str, Any]:
@@ -52,6 +75,14 @@ def choose(registry: Registry, selections: Sequence[str], device: str | None = N
     if not chosen:
         raise UsageError("--models names no model")
     return list(chosen.values())
+
+
+def one(registry: Registry, text: str) -> Choice:
+    """The single model that a selection names."""
+    found = choose(registry, [text])
+    if len(found) != 1:
+        raise UsageError(f"{text!r} names {len(found)} models, not one")
+    return found[0]
 
 
 def items(selections: Sequence[str]) -> list[str]:
@@ -98,7 +129,7 @@ def expand(registry: Registry, item: str, device: str | None) -> list[Choice]:
     if at and backend != "*" and backend not in known:
         where = f" of {name}" if len(specs) == 1 else ""
         raise UnknownName("backend", backend, known, where=where)
-    choices = []
+    choices: list[Choice] = []
     for spec in specs:
         if not at:
             backends = [default_backend(spec, device)]
@@ -109,8 +140,22 @@ def expand(registry: Registry, item: str, device: str | None) -> list[Choice]:
         else:
             backends = []  # of `all`, those that have it
         for each in backends:
-            choices += grid(spec, each, options)
+            choices += (with_members(registry, choice) for choice in grid(spec, each, options))
     return choices
+
+
+def with_members(registry: Registry, choice: Choice) -> Choice:
+    """The choice with the models that it builds inside; a wrong one is told as its own mistake.
+
+    A member that names no backend takes its first one, whatever `--device` says.
+    """
+    if choice.spec.members is None:
+        return choice
+    try:
+        members = tuple(one(registry, text) for text in choice.spec.members(choice.config))
+    except UsageError as error:
+        raise UsageError(f"{choice.spec.name}: {error}") from None
+    return replace(choice, members=members)
 
 
 def grid(spec: ModelSpec, backend: str, options: str) -> list[Choice]:

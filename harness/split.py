@@ -150,6 +150,13 @@ def divide(
     )
 
 
+def without_test(parts: Split, reason: str) -> Split:
+    """The same parts with an empty test: what nobody holds, nobody can look at."""
+    nothing = Corpus.from_documents([], parts.train.alphabet, parts.train.kind)
+    empty = Part(nothing, np.zeros(0, np.int64), np.zeros(0, bool), reason)
+    return replace(parts, test=empty)
+
+
 def fingerprint(name: str, alphabet: Alphabet, kind: Kind, pieces: Sequence[Sequence[str]]) -> str:
     """SHA-256 over method, kind, alphabet and every document of every part in order."""
     digest = hashlib.sha256(f"{name}\n{kind}\n{alphabet.size}\n".encode())

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import registry, seeds, wire
-from harness.contract import Model, Trial, WindowModel
+from harness.contract import Model, Trial
 from harness.corpus import Alphabet, Corpus
+from harness.instances import instance
 
 BETWEEN_PROGRESS = 0.05  # seconds
 
@@ -31,7 +32,7 @@ class Cell:
     def __init__(self, channel: wire.Channel) -> None:
         self.channel = channel
         self.made: Mapping[str, Any] = {}
-        self.kind: type[Model] | None = None
+        self.found: registry.Registry | None = None
         self.model: Model | None = None
         self.corpora: dict[str, Corpus] = {}
 
@@ -92,7 +93,7 @@ class Cell:
         if op == "params":
             return {"ok": True}, {name: np.asarray(value) for name, value in model.params.items()}
         if op == "warm_up":
-            trial = Trial(message["seed"], model.device, self.made["threads"])
+            trial = Trial(message["seed"], model.device, self.made["threads"], on_build=model.builder)
             few = self.corpora["few"]
             model.warm_up(few, trial.for_warm_up(few.alphabet.size))
             return {"ok": True}, {}
@@ -109,8 +110,8 @@ class Cell:
     def open(self, message: wire.Message) -> wire.Message:
         """Find the model's class; limits and threads were set before."""
         self.made = message
-        found = registry.discover(message["plugins"], guard_files=False)
-        self.kind = registry.resolve(found.model(message["model"]), message["backend"])
+        self.found = registry.discover(message["plugins"], guard_files=False)
+        registry.resolve(self.found.model(message["model"]), message["backend"])
         torch: Any = sys.modules.get("torch")
         if torch is not None:
             torch.set_num_threads(message["threads"])
@@ -118,15 +119,11 @@ class Cell:
 
     def new(self, seed: int) -> Model:
         """A new instance, as the harness makes them."""
-        if self.kind is None:
+        if self.found is None:
             raise RuntimeError("new before open")
         seeds.seed_everything(seed)
-        rng = np.random.default_rng(seed)
-        model = self.kind(self.made["vocabulary"], self.made["config"], rng)
-        model.device = self.made["device"]
-        if isinstance(model, WindowModel) and self.made["context"] is not None:
-            model.context = max(1, self.made["context"])
-        return model
+        made = self.made
+        return instance(self.found, made["model"], made["backend"], made["config"], made["vocabulary"], seed)
 
     def fit(self, model: Model, message: wire.Message) -> wire.Message:
         """Fit; progress and checkpoints go to the parent while it lasts."""
@@ -160,6 +157,7 @@ class Cell:
             steps=message["steps"],
             on_progress=progress,
             on_checkpoint=checkpoint,
+            on_build=model.builder,
         )
         model.fit(self.corpora["train"], self.corpora["dev"], trial)
         return {"ok": True, "targets_consumed": int(trial.targets_consumed)}

@@ -133,7 +133,7 @@ def test_one_process_has_no_limits(tmp_path: Path, options: dict[str, Any], said
 
 def test_clocks_and_memory(tmp_path: Path) -> None:
     """An isolated cell knows its start and its peak; every clock is a positive number."""
-    (record,) = run("mlp:steps=50", tmp_path).records
+    (record,) = run("nn-bigram:steps=50", tmp_path).records
     timings = record.timings
     for name in ("start_s", "warmup_s", "train_s", "evaluate_s", "sample_s"):
         assert getattr(timings, name) > 0, name

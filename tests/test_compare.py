@@ -113,6 +113,30 @@ def test_each_row_says_how_far_it_is_behind_the_best() -> None:
         assert row.behind.units == G
 
 
+def test_documents_unseen_in_train_are_compared_apart() -> None:
+    """On the documents of each kind alone, with the interval of scipy's paired t test on those."""
+    kept = scores(2.1, 2.2)
+    seen = np.arange(G) % 4 == 0
+    marked = [dict(kept(record(cell))) | {"test_seen": seen} for cell in (0, 1)]
+    _, row = standings([record(0, 2.1), record(1, 2.2)], lambda one: marked[one.cell])
+    for found, some in ((row.behind_unseen, ~seen), (row.behind_seen, seen)):
+        own, best = (one["test_sums"][some] / LENGTH for one in reversed(marked))
+        low, high = stats.ttest_rel(own, best).confidence_interval(0.95)
+        assert found is not None
+        assert found.nats == pytest.approx((own - best).mean())
+        assert found.half == pytest.approx((high - low) / 2)
+        assert found.units == some.sum()
+
+
+@pytest.mark.parametrize("seen", [None, np.zeros(G, bool), np.ones(G, bool)])
+def test_documents_of_one_kind_are_not_compared_apart(seen: Any) -> None:
+    """Where none or all stand in train, and in runs that did not keep which."""
+    kept = scores(2.1, 2.2)
+    more = {} if seen is None else {"test_seen": seen}
+    _, row = standings([record(0, 2.1), record(1, 2.2)], lambda one: dict(kept(one)) | more)
+    assert (row.behind_unseen, row.behind_seen) == (None, None)
+
+
 def test_equal_documents_are_one_unit_of_a_comparison() -> None:
     """The stored units reach the paired test: a hundred documents of ten kinds rank nothing apart."""
     means = (2.1, 2.2)

@@ -430,10 +430,10 @@ MLP = registry.discover().models["mlp"]
         (["run", "--dry"], ["--dry-run"]),
         (["list", "m"], ["models"]),
         (["completion", ""], ["bash", "zsh", "fish"]),
-        (["run", "--models", "m"], ["mlp"]),
+        (["run", "--models", "ml"], ["mlp"]),
         (["run", "--models", "al"], ["all"]),
-        (["run", "--models", "uniform,m"], ["uniform,mlp"]),
-        (["run", "--models=uniform,m"], ["uniform,mlp"]),
+        (["run", "--models", "uniform,ml"], ["uniform,mlp"]),
+        (["run", "--models=uniform,ml"], ["uniform,mlp"]),
         (["run", "--models", "mlp@"], [f"mlp@{backend}" for backend in MLP.backends]),
         (["run", "--models", "mlp@n"], ["mlp@numpy"]),
         (["run", "--models", "all@t"], ["all@torch"]),
@@ -561,7 +561,7 @@ def test_a_key_press_imports_no_plugin() -> None:
         "import json, sys\nfrom harness.cli import main\nassert main() == 0\n"
         "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})), file=sys.stderr)"
     )
-    words = {COMPLETE: "bash_complete", "COMP_WORDS": "harness run --models uniform,m", "COMP_CWORD": "3"}
+    words = {COMPLETE: "bash_complete", "COMP_WORDS": "harness run --models uniform,ml", "COMP_CWORD": "3"}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | words, check=True
     )

@@ -81,7 +81,7 @@ def test_more_to_try_is_valid() -> None:
     for line in block[1].splitlines():
         words = shlex.split(line, comments=True)
         assert words[0] == "harness"
-        words += ["--dry-run"] if words[1] == "run" else []
+        words += ["--dry-run"] if words[1] in ("run", "tune") else []
         said = io.StringIO()
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(io.StringIO()):
             code = main(words[1:])

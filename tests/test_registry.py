@@ -20,7 +20,10 @@ from harness.registry import Registry
 
 ABSENT = "no_such_module_anywhere"
 
-BUILT_IN_MODELS = {"uniform", "count-bigram", "nn-bigram", "ngram", "mlp"}
+BUILT_IN_MODELS = {
+    "uniform", "count-bigram", "nn-bigram", "ngram", "mlp", "wavenet", "rnn", "gru", "lstm", "bow",
+    "transformer", "microgpt", "mixture",
+}  # fmt: skip
 BUILT_IN_DATASETS = {"names", "makemore-names", "tinyshakespeare", "markov"}
 
 GOOD = """

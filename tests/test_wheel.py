@@ -44,6 +44,9 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
     assert tops == {"harness", "harness_plugins", "harness_datasets", "nextchar_harness-0.1.0.dist-info"}
     for package in ("harness", "harness_plugins", "harness_datasets"):
         assert f"{package}/py.typed" in names
+    suites = sorted((ROOT / "harness/suites").glob("*.toml"))
+    assert suites
+    assert {f"harness/suites/{file.name}" for file in suites} <= set(names)
     languages = sorted((ROOT / "datasets/harness_datasets/names").glob("*.txt"))
     assert {f"harness_datasets/names/{file.name}" for file in languages} <= set(names)
     assert not any("makemore-names" in name or "shakespeare" in name for name in names)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 VERBS = {
     "run": "Train, score, time and tabulate models on equal terms.",
-    "list": "Show models, datasets, plugins or runs.",
+    "tune": "Search a model's options on dev; learning-rate range test.",
+    "list": "Show models, datasets, suites, plugins or runs.",
     "show": "Print a stored run again.",
     "sample": "Draw from a model of a stored run.",
     "score": "Score a text under a model of a stored run.",

@@ -188,6 +188,14 @@ def split(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
     return named(SPLITS, incomplete)
 
 
+def suite(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """A built-in suite, or the path of a file of one's own."""
+    from harness import published
+
+    files = [path for path in paths(incomplete) if path.endswith(("/", ".toml"))]
+    return [name for name in published.names() if name.startswith(incomplete)] + files
+
+
 # ---- the verb
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli import options
+from harness.cli import options, suites
 
 if TYPE_CHECKING:
     from harness.registry import Registry
@@ -18,14 +18,16 @@ Rows = list[dict[str, object]]
 
 
 @click.command("list")
-@click.argument("what", type=click.Choice(["models", "datasets", "plugins", "runs"]))
+@click.argument("what", type=click.Choice(["models", "datasets", "suites", "plugins", "runs"]))
 @options.plugin
 @options.results
 @options.as_json
 def command(what: str, plugins: tuple[Path, ...], results: Path | None, as_json: bool) -> None:
-    """Show models, datasets, plugins or runs, and why what cannot be used cannot."""
+    """Show models, datasets, suites, plugins or runs, and why what cannot be used cannot."""
     if what == "runs":
         rows = runs(options.folder(results))
+    elif what == "suites":
+        rows = suites.rows()
     else:
         from harness import registry
 
@@ -116,7 +118,7 @@ def runs(folder: Path) -> Rows:
                 "created": run.header.created,
                 "dataset": run.header.dataset,
                 "split": run.header.split,
-                "ok": f"{len(ok)}/{len(run.header.cells)}",
+                "ok": f"{len(ok)}/{len(run.header.cells) or len(run.records)}",
                 "best": f"{best.label} {best.metrics.test_nll:.4f}" if best else "–",
                 "state": "closed" if run.closed else "open",
             }

@@ -46,6 +46,13 @@ if TYPE_CHECKING:
     help="grouped:seed=0, lecture, makemore, contiguous:fractions=0.8,0.1,0.1 or all.",
 )
 @click.option(
+    "--suite",
+    metavar="NAME",
+    shell_complete=completion.suite,
+    help="Published cells in place of models and data: lecture, makemore or FILE.toml.",
+)
+@click.option("--short", is_flag=True, help="The short form of the suite: about a minute.")
+@click.option(
     "--seeds",
     default=1,
     show_default=True,
@@ -54,6 +61,9 @@ if TYPE_CHECKING:
     help="Repeats of every model, each with its own seed.",
 )
 @click.option("--budget", metavar="B", help="2000steps (reproducible) or 30s (wall clock) a model.")
+@click.option(
+    "--target", type=float, metavar="NLL", help="Also time each training until its dev NLL is there: 2.0."
+)
 @click.option(
     "--device", type=click.Choice(["cpu", "cuda"]), help="The default backend of models that have one for it."
 )
@@ -88,8 +98,11 @@ def command(
     dataset: str,
     kind: Any,
     split: str | None,
+    suite: str | None,
+    short: bool,
     seeds: int,
     budget: str | None,
+    target: float | None,
     device: str | None,
     timeout: str | None,
     memory: str | None,
@@ -115,25 +128,37 @@ def command(
 
         os.environ.update(thread_variables(threads))
     from harness import notebook, plan, report, runner, store
+    from harness.cli import suites
 
+    folder = options.folder(results)
+    how: dict[str, Any] = {
+        "plugins": plugins,
+        "device": device,
+        "threads": threads,
+        "jobs": jobs,
+        "timeout": plan.parse_seconds(timeout) if timeout else None,
+        "memory": plan.parse_size(memory) if memory else None,
+        "in_process": in_process,
+    }
+    if name := suites.asked(suite, short):
+        return suites.run(
+            name,
+            short=short,
+            seeds=seeds,
+            how=how,
+            fresh=fresh,
+            form=form,
+            as_json=as_json,
+            columns=columns,
+            output=output,
+            folder=folder,
+            dry_run=dry_run,
+        )
     view = options.view(form, as_json, columns, each_seed)
     made = plan.plan(
-        models,
-        plugins=plugins,
-        data=dataset,
-        kind=kind,
-        method=split,
-        seeds=seeds,
-        budget=budget,
-        device=device,
-        threads=threads,
-        jobs=jobs,
-        timeout=plan.parse_seconds(timeout) if timeout else None,
-        memory=plan.parse_size(memory) if memory else None,
-        in_process=in_process,
+        models, data=dataset, kind=kind, method=split, seeds=seeds, budget=budget, target=target, **how
     )
     options.warn(made.registry.problems)
-    folder = options.folder(results)
     if dry_run:
         click.echo(report.simple(estimates(made, folder)))
         return 0
@@ -161,7 +186,7 @@ def exit_code(records: list[Record]) -> int:
 
 def estimates(made: Plan, folder: Path) -> list[dict[str, object]]:
     """One row a cell: what it is and what it cost the last time, if it is on record."""
-    from harness import registry, store
+    from harness import store
 
     runs, problems = store.read_all(folder)
     options.warn(problems)
@@ -192,7 +217,7 @@ def estimates(made: Plan, folder: Path) -> list[dict[str, object]]:
                 str(made.budget),
             )
         )
-        reason = registry.missing(choice.spec, choice.backend)
+        reason = choice.missing
         rows.append(
             {
                 "cell": cell.label,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from harness import ModelSpec, hookimpl
-from harness_plugins.specs import counting, windows
+from harness_plugins.specs import counting, mixtures, sequences, windows
 
 
 @hookimpl
 def harness_models() -> list[ModelSpec]:
     """Every built-in model; a class is imported only when its backend is chosen."""
-    return [*counting.SPECS, *windows.SPECS]
+    return [*counting.SPECS, *windows.SPECS, *sequences.SPECS, *mixtures.SPECS]

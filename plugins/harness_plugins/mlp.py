@@ -1,7 +1,7 @@
-"""The multilayer perceptron of Bengio et al. (2003) as in makemore part 2, in numpy.
+"""The multilayer perceptron of Bengio et al. (2003) as in makemore parts 2 to 4, in numpy.
 
 float64 and gradients by hand: the oracle that the other backends are held against. What they share,
-the parameters' names and initial values, the order of the batches and the learning rate, is here.
+the parameters' names, shapes and initial values and the choice of batches, is here.
 """
 
 from __future__ import annotations
@@ -14,80 +14,138 @@ from numpy.typing import NDArray
 
 from harness import Corpus, Diverged, Trial, WindowModel
 from harness.contract import Config, Floats, Ints
+from harness_plugins.window_training import Curve, document_batches, learning_rate, window_batches
 
 Array = NDArray[np.float64]
 Weights = dict[str, Array]
 
-DRAWN_AHEAD = 1000  # batches whose indices are drawn at once
+MOMENTUM, EPSILON = 0.001, 1e-5  # of batch normalisation, as in the lecture
 
 
 def shapes(v: int, config: Config) -> dict[str, tuple[int, ...]]:
-    """The parameters: C (V, E), W1 (context·E, H), b1 (H,), W2 (H, V), b2 (V,)."""
+    """C (V, E), W1 (context·E, H), b1 (H,), W2 (H, V), b2 (V,).
+
+    `blank`: C has a row more. Batch normalisation subtracts the mean, so a bias before it would do
+    nothing: gain and bias (H,) replace b1, and the running mean and variance (H,) join them.
+    """
     context, e, h = config["context"], config["embedding"], config["hidden"]
-    return {"C": (v, e), "W1": (context * e, h), "b1": (h,), "W2": (h, v), "b2": (v,)}
+    found = {"C": (v + config["blank"], e), "W1": (context * e, h), "b1": (h,), "W2": (h, v), "b2": (v,)}
+    if config["normalize"] == "batch":
+        del found["b1"]
+        found |= dict.fromkeys(("gain", "bias", "mean", "variance"), (h,))
+    return found
 
 
 def initial(v: int, config: Config, rng: np.random.Generator) -> Weights:
-    """Parameters before training.
+    """Parameters before training; embeddings are standard normal, gains 1, biases 0 unless said.
 
-    `normal`: standard normals throughout, as the lecture first does (its loss starts near 27).
-    `scaled`: W1 by the tanh gain over √fan-in (lecture 3, He et al. 2015), the output layer small,
-    biases 0.
+    normal: standard normals throughout, as the lecture first does (its loss starts near 27).
+    kaiming: W1 by the tanh gain 5/3 over √fan-in (He et al. 2015), W2 by 0.01 (makemore part 3).
+    scaled: the same with W2 by 0.1 over √fan-in.
+    jittered: kaiming with W2 by 0.1 and 0.1 of noise on gains and biases (makemore part 4).
+    torch: weights and biases uniform within 1/√fan-in, as `nn.Linear` (makemore.py).
     """
-    weights = {name: rng.standard_normal(shape) for name, shape in shapes(v, config).items()}
-    if config["init"] == "scaled":
-        weights["W1"] *= (5 / 3) / math.sqrt(len(weights["W1"]))
-        weights["W2"] *= 0.1 / math.sqrt(len(weights["W2"]))
-        weights["b1"] *= 0
-        weights["b2"] *= 0
-    return weights
+    init, shape = config["init"], shapes(v, config)
+    weights = {name: rng.standard_normal(size) for name, size in shape.items()}
+    root1, root2 = math.sqrt(shape["W1"][0]), math.sqrt(shape["W2"][0])
+    if init == "torch":
+        for name in [name for name in shape if name in ("W1", "b1", "W2", "b2")]:
+            bound = 1 / (root1 if name.endswith("1") else root2)
+            weights[name] = rng.uniform(-bound, bound, shape[name])
+    first, second, noise = {
+        "kaiming": (5 / 3 / root1, 0.01, 0.0),
+        "scaled": (5 / 3 / root1, 0.1 / root2, 0.0),
+        "jittered": (5 / 3 / root1, 0.1, 0.1),
+    }.get(init, (1.0, 1.0, 1.0))
+    weights["W1"] *= first
+    weights["W2"] *= second
+    weights["b2"] *= noise
+    if config["normalize"] == "none":
+        weights["b1"] *= noise
+        return weights
+    jitter = noise if init == "jittered" else 0.0
+    start = {
+        "gain": 1 + jitter * weights["gain"],
+        "bias": jitter * weights["bias"],
+        "mean": np.zeros(shape["mean"]),
+        "variance": np.ones(shape["variance"]),
+    }
+    return weights | start
 
 
-def batch_indices(n: int, config: Config, rng: np.random.Generator) -> Iterator[Ints]:
-    """Endless batches of positions in [0, n), with replacement as in the lecture."""
-    while True:
-        yield from rng.integers(0, n, (DRAWN_AHEAD, config["batch"]))
+def with_blanks(windows: Ints, v: int) -> Ints:
+    """Windows (N, context) in which what lies left of a document's start is token V, not the boundary."""
+    outside = np.zeros(windows.shape, bool)
+    outside[:, :-1] = (windows[:, :-1] == 0) & (windows[:, 1:] == 0)
+    return np.where(outside, v, windows)
 
 
-def learning_rate(config: Config, spent: float) -> float:
-    """The rate after a share `spent` of the budget: the lecture's step (a tenth from half on)…"""
-    rate: float = config["learning_rate"]
-    if config["schedule"] == "step":
-        return rate if spent < 0.5 else rate / 10
-    if config["schedule"] == "cosine":  # … or half a cosine down to a hundredth
-        return rate * (0.01 + 0.99 * (1 + math.cos(math.pi * spent)) / 2)
-    return rate
+def batches(train: Corpus, config: Config, rng: np.random.Generator) -> Iterator[Ints]:
+    """Endless batches of positions in the training text."""
+    if config["batch_of"] == "documents":
+        return document_batches(train, config["batch"], config["context"], rng)
+    return window_batches(train, config["batch"], rng)
 
 
-def forward(weights: Weights, windows: Ints) -> tuple[Array, Array, Array]:
-    """(N, context) -> embeddings (N, context·E), hidden (N, H), log-probabilities (N, V)."""
-    e = weights["C"][windows].reshape(len(windows), -1)
-    h = np.tanh(e @ weights["W1"] + weights["b1"])
-    logits = h @ weights["W2"] + weights["b2"]
-    logits -= logits.max(axis=1, keepdims=True)
-    return e, h, logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+def standardised(raw: Array, moments: Weights) -> Array:
+    """(N, H) minus the mean, over the square root of the variance."""
+    unit: Array = (raw - moments["mean"]) / np.sqrt(moments["variance"] + EPSILON)
+    return unit
 
 
-def loss_and_gradients(weights: Weights, windows: Ints, targets: Ints) -> tuple[float, Weights]:
-    """Mean NLL of the targets (N,) after the windows (N, context), and its gradients."""
+def log_softmax(logits: Array) -> Array:
+    """(N, V) -> (N, V)."""
+    logits = logits - logits.max(axis=1, keepdims=True)
+    rows: Array = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    return rows
+
+
+def forward(weights: Weights, windows: Ints) -> Array:
+    """(N, context) -> log-probabilities (N, V); batch normalisation by the running statistics."""
+    raw = weights["C"][windows].reshape(len(windows), -1) @ weights["W1"]  # (N, H)
+    if "gain" in weights:
+        active = weights["gain"] * standardised(raw, weights) + weights["bias"]
+    else:
+        active = raw + weights["b1"]
+    return log_softmax(np.tanh(active) @ weights["W2"] + weights["b2"])
+
+
+def loss_and_gradients(weights: Weights, windows: Ints, targets: Ints) -> tuple[float, Weights, Weights]:
+    """Mean NLL of the targets (N,) after the windows (N, context), its gradients, the batch's moments.
+
+    The moments, mean and unbiased variance (H,), are those of batch normalisation: without it there
+    are none. Its backward pass is the fused formula of makemore part 4.
+    """
     n = len(windows)
-    e, h, rows = forward(weights, windows)
+    e = weights["C"][windows].reshape(n, -1)  # (N, context·E)
+    raw = e @ weights["W1"]  # (N, H)
+    moments: Weights = {}
+    if "gain" in weights:
+        moments = {"mean": raw.mean(axis=0), "variance": raw.var(axis=0, ddof=1)}
+        unit = standardised(raw, moments)
+        h = np.tanh(weights["gain"] * unit + weights["bias"])
+    else:
+        h = np.tanh(raw + weights["b1"])
+    rows = log_softmax(h @ weights["W2"] + weights["b2"])  # (N, V)
     here = np.arange(n)
     loss = -float(rows[here, targets].mean())
+
     d_logits = np.exp(rows)  # (N, V)
     d_logits[here, targets] -= 1
     d_logits /= n
-    d_hidden = (d_logits @ weights["W2"].T) * (1 - h * h)  # (N, H), through tanh
-    d_e = (d_hidden @ weights["W1"].T).reshape(windows.size, -1)  # (N·context, E)
+    d_raw = d_active = (d_logits @ weights["W2"].T) * (1 - h * h)  # (N, H), through tanh
+    gradients = {"W2": h.T @ d_logits, "b2": d_logits.sum(axis=0)}
+    if "gain" in weights:
+        d_gain, d_bias = (d_active * unit).sum(axis=0), d_active.sum(axis=0)
+        gradients |= {"gain": d_gain, "bias": d_bias}
+        scale = weights["gain"] / np.sqrt(moments["variance"] + EPSILON)
+        d_raw = scale * (d_active - d_bias / n - unit * d_gain / (n - 1))
+    else:
+        gradients["b1"] = d_active.sum(axis=0)
+    d_e = (d_raw @ weights["W1"].T).reshape(windows.size, -1)  # (N·context, E)
     one_hot = np.zeros((windows.size, len(weights["C"])))
     one_hot[np.arange(windows.size), windows.ravel()] = 1
-    return loss, {
-        "C": one_hot.T @ d_e,
-        "W1": e.T @ d_hidden,
-        "b1": d_hidden.sum(axis=0),
-        "W2": h.T @ d_logits,
-        "b2": d_logits.sum(axis=0),
-    }
+    return loss, gradients | {"C": one_hot.T @ d_e, "W1": e.T @ d_raw}, moments
 
 
 class Sgd:
@@ -103,26 +161,26 @@ class Sgd:
 
 
 class AdamW:
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019), torch's defaults."""
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019), as torch has it."""
 
     def __init__(self, weights: Weights, config: Config) -> None:
         self.weights = weights
-        self.decay = config["weight_decay"]
+        self.decay, self.beta2 = config["weight_decay"], config["beta2"]
         self.first = {name: np.zeros_like(value) for name, value in weights.items()}
         self.second = {name: np.zeros_like(value) for name, value in weights.items()}
         self.steps = 0
 
     def step(self, gradients: Weights, rate: float) -> None:
-        """One update, in place; β = (0.9, 0.999), ε = 1e-8."""
+        """One update, in place; β₁ = 0.9, ε = 1e-8."""
         self.steps += 1
         scale = rate / (1 - 0.9**self.steps)
-        root = 1 / math.sqrt(1 - 0.999**self.steps)
+        root = 1 / math.sqrt(1 - self.beta2**self.steps)
         for name, gradient in gradients.items():
             first, second, weight = self.first[name], self.second[name], self.weights[name]
             first *= 0.9
             first += 0.1 * gradient
-            second *= 0.999
-            second += 0.001 * gradient * gradient
+            second *= self.beta2
+            second += (1 - self.beta2) * gradient * gradient
             weight *= 1 - rate * self.decay
             weight -= scale * first / (np.sqrt(second) * root + 1e-8)
 
@@ -130,25 +188,45 @@ class AdamW:
 class Mlp(WindowModel):
     """C[x] → tanh(· W1 + b1) → softmax(· W2 + b2), minibatches."""
 
+    def loss_and_gradients(
+        self, weights: Weights, windows: Ints, targets: Ints
+    ) -> tuple[float, Weights, Weights]:
+        """The loss of a batch, its gradients and its moments."""
+        return loss_and_gradients(weights, windows, targets)
+
+    def enough(self, trial: Trial, done: int) -> bool:
+        """Whether training ends after so many targets."""
+        return trial.should_stop()
+
+    def tokens(self, windows: Ints) -> Ints:
+        """Windows as the embedding sees them."""
+        return with_blanks(windows, self.vocab_size) if self.config["blank"] else windows
+
     def fit(self, train: Corpus, dev: Corpus, trial: Trial) -> None:
-        """Train on random windows; `loss` in the progress is that of the last batch."""
+        """Train on random batches; `loss` in the progress is that of the last one."""
         config = self.config
         windows, targets = train.windows(config["context"])
-        weights = initial(self.vocab_size, config, self.rng)
+        windows = self.tokens(windows)
+        weights = self.params = initial(self.vocab_size, config, self.rng)
         optimizer = (AdamW if config["optimizer"] == "adamw" else Sgd)(weights, config)
-        total = (trial.steps or 0) * config["batch"]
+        curve = Curve(trial, dev)
         done = 0
-        for chosen in batch_indices(len(targets), config, self.rng):
-            if trial.should_stop():
+        for steps, chosen in enumerate(batches(train, config, self.rng)):
+            if self.enough(trial, done):
                 break
-            loss, gradients = loss_and_gradients(weights, windows[chosen], targets[chosen])
+            if curve.due():
+                curve.point(self)
+            loss, gradients, moments = self.loss_and_gradients(weights, windows[chosen], targets[chosen])
             if not math.isfinite(loss):
-                raise Diverged(f"loss is {loss} after {done // config['batch']} steps")
+                raise Diverged(f"loss is {loss} after {steps} steps")
             optimizer.step(gradients, learning_rate(config, trial.spent()))
+            for name, value in moments.items():
+                weights[name] += MOMENTUM * (value - weights[name])
             done += len(chosen)
-            trial.progress(done, total, loss=loss)
-        self.params = dict(weights)
+            trial.progress(done, done * (trial.steps or 0) // (steps + 1), loss=loss)
+        if curve.due(finished=True):
+            curve.point(self)
 
     def window_log_probs(self, windows: Ints) -> Floats:
         """(N, context) -> (N, V)."""
-        return forward(self.params, windows)[2]
+        return forward(self.params, self.tokens(windows))

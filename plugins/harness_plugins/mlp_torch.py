@@ -2,75 +2,77 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from harness import Corpus, Diverged, Trial, WindowModel
-from harness.contract import Config, Floats, Ints
-from harness.torch_model import TorchModel
-from harness_plugins.mlp import batch_indices, initial, learning_rate, shapes
+from harness import Corpus
+from harness.contract import Config, Ints
+from harness_plugins import mlp
+from harness_plugins.window_torch import Params, TorchWindowModel, batch_norm
 
 
 class Network(nn.Module):
     """Windows (N, context) -> logits (N, V)."""
 
+    C: torch.Tensor
+    W1: torch.Tensor
+    b1: torch.Tensor
+    W2: torch.Tensor
+    b2: torch.Tensor
+    gain: torch.Tensor
+    bias: torch.Tensor
+    mean: torch.Tensor
+    variance: torch.Tensor
+
     def __init__(self, v: int, config: Config) -> None:
         super().__init__()
-        shape = shapes(v, config)
-        self.C, self.W1, self.b1, self.W2, self.b2 = (
-            nn.Parameter(torch.zeros(shape[name])) for name in ("C", "W1", "b1", "W2", "b2")
-        )
+        for name, shape in mlp.shapes(v, config).items():
+            if name in ("mean", "variance"):
+                self.register_buffer(name, torch.zeros(shape))
+            else:
+                self.register_parameter(name, nn.Parameter(torch.zeros(shape)))
+        self.normalize = config["normalize"] == "batch"
 
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
         """One tanh layer over the concatenated embeddings."""
         e = F.embedding(windows, self.C).flatten(1)  # (N, context·E)
-        return torch.tanh(e @ self.W1 + self.b1) @ self.W2 + self.b2  # (N, V)
+        raw = e @ self.W1  # (N, H)
+        if self.normalize:
+            active = batch_norm(
+                raw,
+                self.mean,
+                self.variance,
+                self.gain,
+                self.bias,
+                training=self.training,
+                momentum=mlp.MOMENTUM,
+            )
+        else:
+            active = raw + self.b1
+        logits: torch.Tensor = torch.tanh(active) @ self.W2 + self.b2  # (N, V)
+        return logits
 
 
-class MlpTorch(WindowModel, TorchModel):
+class MlpTorch(TorchWindowModel):
     """As `Mlp`, in float32."""
 
     def build(self, vocab_size: int, config: Config) -> nn.Module:
         """The network; `fit` sets its initial weights."""
         return Network(vocab_size, config)
 
-    def fit(self, train: Corpus, dev: Corpus, trial: Trial) -> None:
-        """Train on random windows that stay on the device."""
-        config = self.config
-        start = initial(self.vocab_size, config, self.rng)
-        self.params = {name: value.astype(np.float32) for name, value in start.items()}
-        module = self.module.train()
-        windows, targets = (torch.from_numpy(a).to(self.device) for a in train.windows(config["context"]))
-        if config["optimizer"] == "adamw":
-            optimizer: torch.optim.Optimizer = torch.optim.AdamW(
-                module.parameters(), weight_decay=config["weight_decay"], fused=True
-            )
-        else:
-            optimizer = torch.optim.SGD(module.parameters())
-        total = (trial.steps or 0) * config["batch"]
-        done = 0
-        for chosen in batch_indices(len(targets), config, self.rng):
-            if trial.should_stop():
-                break
-            index = torch.from_numpy(chosen).to(self.device)
-            loss = F.cross_entropy(module(windows[index]), targets[index])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(config, trial.spent())
-            optimizer.step()
-            done += len(chosen)
-            if done % (100 * len(chosen)) == 0:  # reading the loss waits for the device
-                if not math.isfinite(loss.item()):
-                    raise Diverged(f"loss is {loss.item()} after {done // len(chosen)} steps")
-                trial.progress(done, total, loss=loss.item())
-        trial.progress(done, total)
-        self.keep()
+    def initial(self) -> Params:
+        """Those of the oracle, rounded."""
+        start = mlp.initial(self.vocab_size, self.config, self.rng)
+        return {name: value.astype(np.float32) for name, value in start.items()}
 
-    def window_log_probs(self, windows: Ints) -> Floats:
-        """(N, context) -> (N, V)."""
-        return self.rows(windows)
+    def tokens(self, windows: Ints) -> Ints:
+        """With `blank`, what lies left of the start is a token of its own."""
+        return mlp.with_blanks(windows, self.vocab_size) if self.config["blank"] else windows
+
+    def batches(self, train: Corpus) -> Iterator[Ints]:
+        """Those of the oracle."""
+        return mlp.batches(train, self.config, self.rng)

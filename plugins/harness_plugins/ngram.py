@@ -1,14 +1,13 @@
 """N-gram models by counting: add-k, Witten–Bell and modified Kneser–Ney smoothing.
 
-Chen & Goodman, An Empirical Study of Smoothing Techniques for Language Modeling (1999). All levels
-are built and read by vectorised numpy: a context of length k is the pair (its suffix of length
-k − 1, its oldest character), so that contexts are small integers at every order and alphabet.
+Chen & Goodman, An Empirical Study of Smoothing Techniques for Language Modeling (1999).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,80 +15,29 @@ from numpy.typing import NDArray
 from harness import Corpus, Trial, WindowModel
 from harness.contract import Floats, Ints
 from harness.errors import UsageError
+from harness_plugins.ngram_classes import exchange
+from harness_plugins.ngram_counts import (
+    Array,
+    Counts,
+    View,
+    adjusted,
+    contexts,
+    count_levels,
+    distinct,
+    formula,
+    portions,
+    select,
+)
+from harness_plugins.ngram_discounts import Discounts, Pairs, deadline, locate, terms, tune
 
-Array = NDArray[np.float64]
-
-MOST = 10
-FALLBACK = (0.5, 1.0, 1.5)  # KenLM's discounts where the formula has no answer
-
-
-@dataclass(eq=False)
-class Counts:
-    """All n-grams whose context has one length: what follows which context, how often.
-
-    keys (U,): sorted suffix · V + oldest character of each context; starts (U,): begins at the
-    document's start; rows, next, count (P,): entries sorted by (context, next); parents (P,): the entry
-    of the level below with the same next character.
-    """
-
-    keys: Ints
-    starts: NDArray[np.bool_]
-    rows: Ints
-    next: Ints
-    count: Ints
-    parents: Ints
-    vocabulary: int
-
-
-def count_levels(corpus: Corpus, order: int) -> Iterator[Counts]:
-    """Counts for contexts of length 0 … order − 1, each from the one below."""
-    v = corpus.alphabet.size
-    tokens = corpus.tokens.astype(np.int64)
-    here = np.arange(corpus.targets)  # (N,) targets whose context is long enough
-    first = np.repeat(corpus.offsets[:-1], corpus.lengths)  # (N,) start of their document
-    context = np.zeros(corpus.targets, np.int64)  # (N,) number of the context
-    below = np.zeros(0, np.int64)  # entry keys of the level below
-    for k in range(order):
-        suffix = context
-        if k == 0:
-            keys = np.zeros(1, np.int64)
-            starts = np.zeros(1, bool)
-        else:
-            keep = here - (k - 1) >= first
-            here, first, suffix = here[keep], first[keep], context[keep]
-            oldest = here - (k - 1)
-            keys, context = np.unique(suffix * v + tokens[oldest], return_inverse=True)
-            starts = keys % v == 0
-        entries, count = np.unique(context * v + tokens[here + 1], return_counts=True)
-        rows, following = entries // v, entries % v
-        parents = np.searchsorted(below, (keys[rows] // v) * v + following)
-        yield Counts(keys, starts, rows, following, count, parents, v)
-        below = entries
-
-
-def adjusted(levels: list[Counts]) -> list[Ints]:
-    """Kneser–Ney's counts: raw at the top and after the start, else the number of left neighbours."""
-    result = [levels[-1].count]
-    for level, above in zip(reversed(levels[:-1]), reversed(levels[1:]), strict=True):
-        neighbours = np.bincount(above.parents, minlength=len(level.count))
-        result.append(np.where(level.starts[level.rows], level.count, neighbours))
-    return result[::-1]
-
-
-def formula(count: Ints) -> tuple[float, float, float]:
-    """Discounts of counts 1, 2 and 3+ from the counts of counts; the fallback where there are none."""
-    n1, n2, n3, n4 = (int((count == i).sum()) for i in (1, 2, 3, 4))
-    if not (n1 and n2 and n3 and n4):
-        return FALLBACK
-    y = n1 / (n1 + 2 * n2)
-    discounts = (1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3)
-    legal = all(0 <= discount <= i for i, discount in enumerate(discounts, start=1))
-    return discounts if legal else FALLBACK
+MOST = 10  # characters of the longest n-gram
+PATTERN = 6  # characters whose classes begin a context of the second view
+ARRAYS = ("keys", "offsets", "next", "own", "rest")
 
 
 @dataclass(eq=False)
 class Level:
-    """One level as it is read: p(w | h) = own(h, w) + rest(h) · p(w | h without its oldest character).
+    """One level as it is read: p(w | h) = own(h, w) + rest(h) · p(w | h without its last symbol).
 
     keys (U,) as in `Counts`; offsets (U + 1,): the entries of each context; next, own (P,); rest (U,).
     """
@@ -107,66 +55,76 @@ def read_level(level: Counts, own: Array, rest: Array) -> Level:
     return Level(level.keys, np.concatenate([[0], np.cumsum(size)]), level.next, own, rest)
 
 
-def kneser_ney(levels: list[Counts], discounts: Sequence[Sequence[float]]) -> list[Level]:
+def kneser_ney(levels: Sequence[Counts], counts: Sequence[NDArray[Any]], discounts: Discounts) -> list[Level]:
     """Interpolated modified Kneser–Ney; unigrams interpolate with the uniform distribution."""
     result = []
-    for level, count, three in zip(levels, adjusted(levels), discounts, strict=True):
+    for level, count, three in zip(levels, counts, discounts, strict=True):
         total = np.bincount(level.rows, count, len(level.keys))  # (U,)
-        off = np.minimum(count, np.asarray([0.0, *three])[np.minimum(count, 3)])  # (P,)
+        off = np.minimum(count, np.asarray(three) @ portions(count))  # (P,)
         taken = np.bincount(level.rows, off, len(level.keys))
-        safe = np.where(total > 0, total, 1)
-        rest = np.where(total > 0, taken / safe, 1.0)
-        result.append(read_level(level, (count - off) / safe[level.rows], rest))
+        result.append(read_level(level, (count - off) / total[level.rows], taken / total))
     return result
 
 
-def witten_bell(levels: list[Counts]) -> list[Level]:
+def witten_bell(levels: Sequence[Counts]) -> list[Level]:
     """Interpolated Witten–Bell: a context gives away as much as it has distinct followers."""
     result = []
     for level in levels:
         followers = np.bincount(level.rows, minlength=len(level.keys))  # (U,)
         both = np.bincount(level.rows, level.count, len(level.keys)) + followers
-        both = np.where(both > 0, both, 1)
         result.append(read_level(level, level.count / both[level.rows], followers / both))
     return result
 
 
-def add_k(levels: list[Counts], k: float) -> list[Level]:
+def add_k(levels: Sequence[Counts], k: float) -> list[Level]:
     """(c + k) / (total + k V) at the longest context there is: at the top, or from the start on."""
     result = []
     for depth, level in enumerate(levels):
         total = np.bincount(level.rows, level.count, len(level.keys))  # (U,)
         used = level.starts | (depth == len(levels) - 1)  # others pass their suffix through …
         mass = np.where(used, total + k * level.vocabulary, 1)
-        mass = np.where(mass > 0, mass, 1)
         own = np.where(used[level.rows], level.count / mass[level.rows], 0.0)
         result.append(read_level(level, own, np.where(used, k * level.vocabulary / mass, 1.0)))
     return result  # … down to the uniform distribution, which is what is interpolated with
 
 
-def look_up(levels: Sequence[Level], windows: Ints, v: int) -> Array:
-    """Probabilities (N, V) after windows (N, context), oldest first, left-padded with 0."""
-    n, width = windows.shape
-    p = np.full((n, v), 1 / v)
-    alive, context = np.arange(n), np.zeros(n, np.int64)  # rows whose context is known so far
-    for k, level in enumerate(levels):
-        if k:
-            if k > 1:  # a context that holds the start is not longer than that
-                longer = windows[alive, width - (k - 1)] != 0
-                alive, context = alive[longer], context[longer]
-            if k > width:
-                break
-            key = context * v + windows[alive, width - k]
-            at = np.minimum(np.searchsorted(level.keys, key), len(level.keys) - 1)
-            known = level.keys[at] == key if len(level.keys) else np.zeros(len(key), bool)
-            alive, context = alive[known], at[known]
-        if not len(alive):
-            break
-        p[alive] *= level.rest[context][:, None]
-        size = level.offsets[context + 1] - level.offsets[context]
+def look_up(levels: Sequence[Level], view: View, windows: Ints, v: int) -> Array:
+    """Probabilities (N, V) after windows (N, width), oldest first, left-padded with 0.
+
+    A level that has fewer contexts than there are windows is worked out for all of its contexts at
+    once; above those only the characters that were seen are touched.
+    """
+    n = len(windows)
+    found = list(contexts(levels, view, windows, v))
+    whole = 1
+    while whole < len(levels) and len(levels[whole].keys) <= n:
+        whole += 1
+    p = np.empty((n, v))
+    table = np.full((1, v), 1 / v)  # (U, V) of the level below
+    for k, level in enumerate(levels[:whole]):
+        table = level.rest[:, None] * table[level.keys // view.base(v)]
+        table[np.repeat(np.arange(len(level.keys)), np.diff(level.offsets)), level.next] += level.own
+        alive, context = found[k]
+        if k + 1 < whole:  # those that no further table holds
+            stay = np.ones(len(alive), bool)
+            stay[np.searchsorted(alive, found[k + 1][0])] = False
+            alive, context = alive[stay], context[stay]
+        p[alive] = table[context]
+
+    weight = np.ones(n)  # how much of what lies below reaches the top
+    for level, (alive, context) in reversed(list(zip(levels[whole:], found[whole:], strict=True))):
+        weight[alive] *= level.rest[context]
+    p *= weight[:, None]
+    weight[:] = 1
+    flat = p.reshape(-1)
+    for level, (alive, context) in reversed(list(zip(levels[whole:], found[whole:], strict=True))):
+        first = level.offsets[context]
+        size = level.offsets[context + 1] - first
         ends = np.cumsum(size)
-        entry = np.repeat(level.offsets[context] - ends + size, size) + np.arange(ends[-1])
-        p[np.repeat(alive, size), level.next[entry]] += level.own[entry]
+        entry = np.arange(size.sum()) + np.repeat(first - ends + size, size)
+        cell = np.repeat(alive * v, size) + level.next[entry]
+        flat[cell] += np.repeat(weight[alive], size) * level.own[entry]
+        weight[alive] *= level.rest[context]
     return p
 
 
@@ -174,78 +132,136 @@ class Ngram(WindowModel):
     """Counting the last order − 1 characters."""
 
     def fit(self, train: Corpus, dev: Corpus, trial: Trial) -> None:
-        """Count; `order=auto` and `discounts=tuned` look at dev."""
+        """Count; what is to be chosen is chosen on dev, or on a tenth of train."""
         config = self.config
-        if not dev.targets and (config["order"] == "auto" or config["discounts"] == "tuned"):
-            raise UsageError("order=auto and discounts=tuned need a dev part")
+        held_out = config["discounts"] == "held-out"
+        part, judge = hold_out(train) if held_out else (train, dev)
+        self.demand(part, judge)
         if config["count"] == "types":
-            train = distinct(train)
-        top = MOST if config["order"] == "auto" else config["order"]
-        counts = list(count_levels(train, top))
-        orders = range(1, MOST + 1) if config["order"] == "auto" else [top]
-        fitted = {order: self.smoothed(counts[:order], dev) for order in orders}
-        best = min(fitted, key=lambda order: nll(fitted[order], dev)) if len(fitted) > 1 else top
-        for k, level in enumerate(fitted[best]):
-            for name, value in vars(level).items():
-                self.params[f"{k}/{name}"] = value
+            part = distinct(part)
+        plain = View((MOST if config["order"] == "auto" else config["order"]) - 1)
+        counts = list(count_levels(part, plain))
+        counting = trial.elapsed()  # what follows a search takes about as long
+        if config["order"] == "auto":
+            late = deadline(trial, counting)
+            plain = View(self.best_order(counts, plain, judge, late) - 1)
+            counts = counts[: plain.depth + 1]
+        chosen = trial.elapsed()
+        views, counted = [plain], [counts]
+        if config["classes"] and plain.depth:
+            views.append(View(1 + min(PATTERN, plain.depth), exchange(part, config["classes"])))
+            counted.append(list(count_levels(part, views[1])))
+        pairs = [locate(c, view, judge) for c, view in zip(counted, views, strict=True)] if self.tuned else []
+        late = deadline(trial, counting + trial.elapsed() - chosen)
+        discounts, weights = self.discounts(counted, pairs, judge.targets, late)
+        if held_out:
+            everything = distinct(train) if config["count"] == "types" else train
+            counted = [list(count_levels(everything, view)) for view in views]
+        self.params = {"weights": weights}
+        if len(views) > 1 and views[1].classes is not None:
+            self.params["classes"] = views[1].classes
+        for index, (levels, triples) in enumerate(zip(counted, discounts, strict=True)):
+            for k, level in enumerate(self.smoothed(levels, triples)):
+                self.params |= {f"{index}/{k}/{name}": getattr(level, name) for name in ARRAYS}
 
-    def smoothed(self, counts: list[Counts], dev: Corpus) -> list[Level]:
+    @property
+    def tuned(self) -> bool:
+        """Whether discounts are searched for."""
+        return bool(self.config["discounts"] != "formula")
+
+    def demand(self, part: Corpus, judge: Corpus) -> None:
+        """A `UsageError` where there is nothing to choose on."""
+        if self.config["discounts"] == "held-out":
+            if not (part.targets and judge.targets):
+                raise UsageError("discounts=held-out needs ten training documents (or characters) at least")
+        elif not judge.targets and (self.config["order"] == "auto" or self.tuned):
+            raise UsageError(
+                "order=auto and discounts=tuned need a dev part; discounts=held-out takes it from train"
+            )
+
+    def best_order(self, counts: list[Counts], view: View, judge: Corpus, late: Callable[[], bool]) -> int:
+        """The order that held-out text prefers."""
+        pairs = locate(counts, view, judge)
+        scores: dict[int, float] = {}
+        found: Discounts = []
+        for order in range(1, MOST + 1):
+            if scores and self.tuned and late():
+                break  # the best of those that there was time for
+            levels = counts[:order]
+            ((found,), _) = self.discounts([levels], [pairs[:order]], judge.targets, late, found)
+            scores[order] = nll(self.smoothed(levels, found), pairs, judge.targets, self.vocab_size)
+        return min(scores, key=lambda order: scores[order])
+
+    def discounts(
+        self,
+        counted: Sequence[list[Counts]],
+        pairs: Sequence[list[Pairs]],
+        targets: int,
+        late: Callable[[], bool],
+        known: Discounts = (),
+    ) -> tuple[Sequence[Discounts], Array]:
+        """The discounts of each view, and the weights of the views (M,).
+
+        The search begins with those that are `known` for the first levels of the first view.
+        """
+        if self.config["smoothing"] != "kneser-ney":
+            return [[]], np.ones(1)
+        counts = [adjusted(levels, self.config["power"]) for levels in counted]
+        start = [[formula(count) for count in view] for view in counts]
+        if not self.tuned:
+            return start, np.ones(1)
+        start[0][: len(known)] = known
+        if late():
+            return start, np.full(len(start), 1 / len(start))
+        views = [terms(*one) for one in zip(counted, counts, pairs, strict=True)]
+        return tune(views, start, targets, self.vocab_size, late)
+
+    def smoothed(self, counts: list[Counts], discounts: Discounts) -> list[Level]:
         """The levels under the configured smoothing."""
         if self.config["smoothing"] == "add-k":
             return add_k(counts, self.config["k"])
         if self.config["smoothing"] == "witten-bell":
             return witten_bell(counts)
-        discounts = [formula(count) for count in adjusted(counts)]
-        if self.config["discounts"] == "tuned":
-            discounts = tune(counts, discounts, dev)
-        return kneser_ney(counts, discounts)
+        return kneser_ney(counts, adjusted(counts, self.config["power"]), discounts)
 
     def window_log_probs(self, windows: Ints) -> Floats:
         """(N, context) -> (N, V)."""
+        p = sum(
+            weight * look_up(levels, view, windows, self.vocab_size)
+            for weight, (view, levels) in zip(self.params["weights"], self.views(), strict=True)
+        )
         with np.errstate(divide="ignore"):
-            rows: Floats = np.log(look_up(self.levels, windows, self.vocab_size))
+            rows: Floats = np.log(p)
         return rows
 
-    @property
-    def levels(self) -> list[Level]:
-        """The levels that `params` hold."""
-        depth = len({name.partition("/")[0] for name in self.params})
-        names = ("keys", "offsets", "next", "own", "rest")
-        return [Level(*(self.params[f"{k}/{name}"] for name in names)) for k in range(depth)]
+    def views(self) -> Iterator[tuple[View, list[Level]]]:
+        """What `params` hold."""
+        for index in range(len(self.params["weights"])):
+            depth = sum(name.startswith(f"{index}/") for name in self.params) // len(ARRAYS)
+            levels = [Level(*(self.params[f"{index}/{k}/{name}"] for name in ARRAYS)) for k in range(depth)]
+            yield View(depth - 1, self.params["classes"] if index else None), levels
 
 
-def distinct(corpus: Corpus) -> Corpus:
-    """Each distinct document once, in the order of their first appearance."""
-    seen: dict[bytes, int] = {}
-    for document in range(len(corpus)):
-        text = corpus.tokens[corpus.offsets[document] + 1 : corpus.offsets[document + 1] + 1]
-        seen.setdefault(text.tobytes(), document)
-    return corpus.take(np.array(list(seen.values()), np.int64)) if corpus.kind == "lines" else corpus
-
-
-def nll(levels: list[Level], corpus: Corpus) -> float:
-    """Nats per character of a corpus, by its distinct contexts."""
-    contexts, inverse = corpus.unique_windows(max(1, len(levels) - 1))
-    p = look_up(levels, contexts, corpus.alphabet.size)[inverse, corpus.tokens[1:]]
+def nll(levels: Sequence[Level], pairs: Sequence[Pairs], targets: int, v: int) -> float:
+    """Nats per character of a text whose pairs were located, at these levels and deeper ones."""
+    each = np.zeros(targets)  # (N,) p, from the deepest level that knows the context
+    p = np.full(1, 1 / v)
+    for level, here in zip(levels, pairs, strict=False):
+        own = np.where(here.entry >= 0, level.own[here.entry], 0.0)
+        p = own + level.rest[here.context] * p[here.parent]  # (Q,)
+        each[here.targets] = p[here.pair]
     with np.errstate(divide="ignore"):
-        return -float(np.log(p).mean())
+        return -float(np.log(each).mean())
 
 
-def tune(
-    counts: list[Counts], start: Sequence[Sequence[float]], dev: Corpus
-) -> list[tuple[float, float, float]]:
-    """Discounts that minimise the NLL of dev: Nelder–Mead on one order after the other, top first."""
-    from scipy.optimize import minimize
-
-    best = [(one, two, more) for one, two, more in start]
-    for k in reversed(range(len(counts))):
-
-        def loss(three: Array, k: int = k) -> float:
-            clipped = np.clip(three, 0, (1, 2, 3))
-            tried = [*best[:k], clipped.tolist(), *best[k + 1 :]]
-            return nll(kneser_ney(counts, tried), dev) + float(np.abs(three - clipped).sum())
-
-        found = minimize(loss, best[k], method="Nelder-Mead", options={"maxfev": 40})
-        one, two, more = np.clip(found.x, 0, (1, 2, 3)).tolist()
-        best[k] = (one, two, more)
-    return best
+def hold_out(train: Corpus) -> tuple[Corpus, Corpus]:
+    """Nine tenths to count and one to choose on: every tenth document, or the end of running text."""
+    if train.kind == "lines":
+        tenth = np.arange(len(train)) % 10 == 9
+        return select(train, ~tenth), select(train, tenth)
+    cut = train.targets - train.targets // 10
+    pieces = train.tokens[: cut + 1], np.concatenate([train.tokens[:1], train.tokens[cut + 1 :]])
+    first, last = (
+        Corpus(tokens, np.array([0, len(tokens) - 1]), train.alphabet, train.kind) for tokens in pieces
+    )
+    return first, last

@@ -13,7 +13,21 @@ def ngram_options(config: Mapping[str, Any]) -> str | None:
     """What is wrong with an n-gram's options, if anything."""
     if config["order"] != "auto" and not 1 <= config["order"] <= 10:
         return f"order={config['order']} must be 1 to 10, or auto"
-    return at_least(config, k=0)
+    for key, plain in (("discounts", "formula"), ("power", 0.0), ("classes", 0)):
+        if config["smoothing"] != "kneser-ney" and config[key] != plain:
+            return f"{key}={config[key]} needs smoothing=kneser-ney, not {config['smoothing']}"
+    if config["classes"] and config["discounts"] == "formula":
+        return f"classes={config['classes']} needs discounts=tuned or held-out: so are views weighted"
+    if config["power"] > 1 or config["classes"] > 8:
+        key, most = ("power", 1) if config["power"] > 1 else ("classes", 8)
+        return f"{key}={config[key]} must be at most {most}"
+    return at_least(config, k=0, power=0, classes=0)
+
+
+def ngram_uses_dev(config: Mapping[str, Any]) -> bool:
+    """Whether an n-gram chooses on dev: not with discounts=held-out, which chooses on train."""
+    by_dev = ("tuned",) if config["order"] != "auto" else ("tuned", "formula")
+    return config["discounts"] in by_dev
 
 
 SPECS = [
@@ -63,19 +77,26 @@ SPECS = [
             "smoothing": "kneser-ney",
             "count": "tokens",
             "discounts": "formula",
+            "power": 0.0,
+            "classes": 0,
             "k": 0.1,
+        },
+        presets={  # power and classes were chosen on dev of makemore-names and on the tail of train of text
+            "lines": {"order": 8, "count": "types", "discounts": "tuned", "power": 0.3, "classes": 2},
+            "text": {"order": 10, "discounts": "held-out", "power": 0.3, "classes": 2},
         },
         words={
             "order": ("auto",),
             "smoothing": ("kneser-ney", "witten-bell", "add-k"),
             "count": ("tokens", "types"),
-            "discounts": ("formula", "tuned"),
+            "discounts": ("formula", "tuned", "held-out"),
         },
         context=lambda config: (10 if config["order"] == "auto" else config["order"]) - 1,
-        uses_dev=lambda config: config["order"] == "auto" or config["discounts"] == "tuned",
+        uses_dev=ngram_uses_dev,
         stochastic=False,
         check=ngram_options,
-        paper="Chen & Goodman 1999, An Empirical Study of Smoothing Techniques for Language Modeling",
+        paper="Chen & Goodman 1999, An Empirical Study of Smoothing Techniques for Language Modeling; "
+        "Teh 2006; Kneser & Ney 1993",
         description="counts of the last order − 1 characters, modified Kneser–Ney smoothing",
     ),
 ]

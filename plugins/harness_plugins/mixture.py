@@ -1,0 +1,187 @@
+"""Mixtures: p(w | h) = Σ λₖ(|h|) pₖ(w | h), the weights by EM on dev (Jelinek & Mercer 1980).
+
+The weights depend on how long the history is, since members differ in how soon they know better. Members
+are trained within the mixture's own budget: those without steps (counting) first, then the others side
+by side, one thread each where there are enough. Dev fits the weights, and nothing else here.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import Corpus, Model, Trial, evaluate
+from harness.contract import Floats, Ints
+from harness.errors import UsageError
+from harness_plugins.specs.mixtures import members
+
+Array = NDArray[np.float64]
+
+PRIOR = 20  # targets that the common weights count for at each position
+RESERVED = 0.04  # of a budget in seconds: to score dev by each member and to fit the weights
+
+
+class Mixture(Model):
+    """Members, and the logarithms of their weights by position in `params["weights"]` (positions, K)."""
+
+    _members: list[Model] | None = None
+    _loaded: Mapping[str, NDArray[np.generic]] | None = None
+
+    def fit(self, train: Corpus, dev: Corpus, trial: Trial) -> None:
+        """Train the members, then weigh them."""
+        if not dev.targets:
+            raise UsageError("mixture needs a dev part for its weights")
+        parts = [trial.build(text, str(k)) for k, text in enumerate(members(self.config))]
+        self.train(parts, train, dev, trial)
+        scores = np.stack([-evaluate.score_targets(part, dev, None) for part in parts], axis=1)  # (N, K)
+        start = np.repeat(dev.offsets[:-1], dev.lengths)
+        age = np.arange(dev.targets) - start  # (N,) characters before each target
+        self.params = {"weights": weights_by_age(scores, age, self.config["positions"])}
+        for k, part in enumerate(parts):
+            self.params |= {f"{k}/{name}": value for name, value in part.params.items()}
+        self._members, self._loaded = parts, self.params
+
+    def train(self, parts: list[Model], train: Corpus, dev: Corpus, trial: Trial) -> None:
+        """Every member's own fit: first those that only count, then rounds of those that step."""
+        progress = Together(trial)
+
+        def fit(part: Model, threads: int, seconds: float | None) -> None:
+            own = Trial(
+                int(part.rng.integers(2**31)),
+                part.device,
+                threads,
+                seconds=seconds,
+                steps=None if seconds else trial.steps or part.default_steps,
+                on_progress=progress.of(part),
+                on_checkpoint=lambda model: float(evaluate.score_targets(model, dev, None).mean()),
+                on_build=part.builder,
+                clock=trial.clock,
+                free=0.0,  # no clock stands still inside this one
+            )
+            set_threads(threads)
+            part.fit(train, dev, own)
+
+        stepping = [part for part in parts if part.default_steps is not None]
+        for part in parts:
+            if part.default_steps is None:
+                fit(part, trial.threads, left(trial))
+        beside = max(1, min(len(stepping), trial.threads))
+        rounds = [stepping[first : first + beside] for first in range(0, len(stepping), beside)]
+        for index, some in enumerate(rounds):
+            remaining = left(trial)
+            share = None if remaining is None else remaining / (len(rounds) - index)
+            with ThreadPoolExecutor(beside) as pool:
+                jobs = [pool.submit(fit, part, max(1, trial.threads // len(some)), share) for part in some]
+            for job in jobs:
+                job.result()
+        set_threads(trial.threads)
+
+    @property
+    def parts(self) -> list[Model]:
+        """The members; rebuilt where `params` were replaced."""
+        if self._members is None or self._loaded is not self.params:
+            if self.builder is None:
+                raise RuntimeError("a mixture is rebuilt by the harness, which sets its builder")
+            self._members = [self.builder(text, str(k)) for k, text in enumerate(members(self.config))]
+            for k, part in enumerate(self._members):
+                prefix = f"{k}/"
+                own = {name: value for name, value in self.params.items() if name.startswith(prefix)}
+                part.params = {name.removeprefix(prefix): value for name, value in own.items()}
+            self._loaded = self.params
+        return self._members
+
+    def mixed(self, rows: list[Floats], age: Ints) -> Floats:
+        """log Σ λₖ pₖ of the members' rows (B, T, V); age (T,): characters before each position's target."""
+        weights = self.params["weights"]
+        at = np.minimum(age, len(weights) - 1)
+        stacked = np.stack(rows, axis=-1).astype(np.float64)  # (B, T, V, K)
+        stacked += weights[at][:, None, :]
+        result: Floats = np.logaddexp.reduce(stacked, axis=-1)
+        return result
+
+    def log_probs(self, inputs: Ints) -> Floats:
+        """(B, T) -> (B, T, V)."""
+        age = np.arange(inputs.shape[1])
+        return self.mixed([part.log_probs(inputs) for part in self.parts], age)
+
+    def next_log_probs(self, inputs: Ints) -> Floats:
+        """(B, T) -> (B, V)."""
+        rows = [part.next_log_probs(inputs)[:, None] for part in self.parts]  # (B, 1, V) each
+        return self.mixed(rows, np.array([inputs.shape[1] - 1]))[:, 0]
+
+
+class Together:
+    """The progress of several fits as one."""
+
+    def __init__(self, trial: Trial) -> None:
+        self.trial = trial
+        self.lock = threading.Lock()
+        self.done: dict[int, int] = {}
+        self.total: dict[int, int] = {}
+
+    def of(self, part: Model) -> Callable[[int, int, Mapping[str, float]], None]:
+        """What one member's trial calls; from any thread."""
+
+        def progress(done: int, total: int, scalars: Mapping[str, float]) -> None:
+            with self.lock:
+                self.done[id(part)], self.total[id(part)] = done, total
+                self.trial.progress(sum(self.done.values()), sum(self.total.values()), **scalars)
+
+        return progress
+
+
+def left(trial: Trial) -> float | None:
+    """Seconds of the budget that members may still use."""
+    if trial.seconds is None:
+        return None
+    return max(0.0, trial.seconds * (1 - RESERVED) - trial.elapsed())
+
+
+def set_threads(threads: int) -> None:
+    """How many threads torch may use for a product, in the calling thread."""
+    import sys
+
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(threads)
+
+
+def weights_by_age(scores: Array, age: Ints, positions: int) -> Array:
+    """Log-weights (positions, K) of components with log-probabilities (N, K) after `age` (N,) characters.
+
+    The last row is for all that are older. Each is held to the weights of the whole by as much as
+    `PRIOR` targets would, so that a position that dev hardly has takes the common ones.
+    """
+    common = log_weights(scores)
+    at = np.minimum(age, positions - 1)
+    rows = [log_weights(scores[at == k], np.exp(common)) for k in range(positions)]
+    return np.stack(rows) if positions > 1 else common[None]
+
+
+def log_weights(scores: Array, prior: Array | None = None, iterations: int = 1000) -> Array:
+    """EM for the weights of fixed components: log-probabilities of targets (N, K) -> log-weights (K,).
+
+    Each round gives a component the mean share that it has in the targets' probability; the likelihood
+    never falls, and it is concave in the weights, so the end is the best there is. `prior`: weights that
+    count as much as `PRIOR` targets.
+    """
+    best = scores.max(axis=1, keepdims=True)
+    p = np.exp(scores[best[:, 0] > -np.inf] - best[best[:, 0] > -np.inf])  # (N, K)
+    count = scores.shape[1]
+    weights = np.full(count, 1 / count) if prior is None else prior
+    held = np.zeros(count) if prior is None else PRIOR * prior
+    if not len(p):
+        return np.log(weights)  # no member gives any target a chance: all weights are alike
+    for _ in range(iterations):
+        shares = p * weights
+        new = (shares / shares.sum(axis=1, keepdims=True)).sum(axis=0) + held
+        new /= new.sum()
+        moved = np.abs(new - weights).max()
+        weights = new
+        if moved < 1e-9:
+            break
+    return np.log(np.maximum(weights, 1e-300))  # parameters are finite

@@ -1,0 +1,346 @@
+"""`SequenceModel`: how the models that read whole documents are trained and sampled from.
+
+A network maps tokens (B, T) and a state to logits (B, T, V) and the state after them; where it can, it
+also maps a `PrefixTree` to the logits (N, V) of its nodes. Everything else is here and shared.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from harness import Corpus, Diverged, Trial
+from harness.contract import Config, Floats, Ints
+from harness.corpus import unique_rows
+from harness.torch_model import TorchModel, as_array
+from harness_plugins.prefix_tree import PrefixTree, tree_batches
+from harness_plugins.window_training import Curve
+
+Tensor = torch.Tensor
+State = tuple[Tensor, ...]  # each (B, …)
+
+SHORT = 32  # characters of the longest document for which nodes of a tree attend to each other
+MOST_KEPT = 2**25  # numbers in a state that is kept between calls
+GLOBAL_GENERATOR = threading.Lock()  # torch initialises from it; members of a mixture share it
+
+
+class Network(nn.Module, abc.ABC):
+    """What `SequenceModel` asks of a network."""
+
+    @abc.abstractmethod
+    def forward(
+        self, tokens: Tensor, state: State | None = None, *, last: bool = False
+    ) -> tuple[Tensor, State]:
+        """(B, T) and the state before them -> logits (B, T, V), the state after them.
+
+        `last`: only the last row (B, 1, V).
+        """
+
+    def tree(self, tree: PrefixTree) -> Tensor:
+        """Logits (N, V) at the nodes of a tree."""
+        raise NotImplementedError
+
+
+class Dropout(nn.Module):
+    """Dropout (Srivastava et al. 2014) from a generator of its own, so that threads do not mix."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+        self.generator: torch.Generator | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Zero a share `rate` of x while training, and scale up the rest."""
+        if not self.training or self.rate == 0:
+            return x
+        keep = torch.empty_like(x).bernoulli_(1 - self.rate, generator=self.generator)
+        return x * keep.div_(1 - self.rate)
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """The state after some inputs (B, T) under some parameters."""
+
+    params: Mapping[str, Any]
+    inputs: Ints
+    state: State
+
+
+class SequenceModel(TorchModel):
+    """Whole documents in (of running text: windows of `block`), one loss over all their targets."""
+
+    _kept: Kept | None = None
+
+    @abc.abstractmethod
+    def build(self, vocab_size: int, config: Config) -> Network:
+        """The network with its initial weights."""
+
+    def fit(self, train: Corpus, dev: Corpus, trial: Trial) -> None:
+        """AdamW over batches of documents until the budget ends; dev may say which weights to keep."""
+        config, module = self.config, self.start()
+        optimizer = torch.optim.AdamW(
+            decayed(module, config["weight_decay"], everything=config["decay"] == "all"),
+            betas=(config["beta1"], config["beta2"]),
+            eps=1e-8,
+            fused=True,
+        )
+        curve, best = Curve(trial, dev), (math.inf, self.params)
+        total = round((trial.steps or 0) * self.targets_a_step(train))
+        done = 0
+        for count, (batch, size) in enumerate(self.batches(train)):
+            if trial.should_stop():
+                break
+            if curve.due():
+                best = min(best, self.point(curve), key=lambda pair: pair[0])
+            loss = self.loss(module, batch) / size
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
+            if config["clip"] > 0:
+                nn.utils.clip_grad_norm_(module.parameters(), config["clip"], foreach=True)
+            rate = learning_rate(config, trial.spent())
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+            done += batch.targets
+            if count % 20 == 0:  # reading the loss waits for the device
+                value = loss.item()
+                if not math.isfinite(value):
+                    raise Diverged(f"loss is {value} after {count + 1} steps")
+                trial.progress(done, total, loss=value)
+        trial.progress(done, total)
+        self.keep()
+        if curve.due(finished=True):
+            nll, params = min(best, self.point(curve), key=lambda pair: pair[0])
+            if config["early_stopping"] and math.isfinite(nll):
+                self.params = params
+
+    def point(self, curve: Curve) -> tuple[float, dict[str, Any]]:
+        """Dev NLL of the network as it stands, and its parameters."""
+        self.keep()
+        return curve.point(self), self.params
+
+    def start(self) -> Network:
+        """A network with initial weights from this model's own generator."""
+        self.params = {}
+        with GLOBAL_GENERATOR:
+            torch.manual_seed(int(self.rng.integers(2**62)))
+            module = self.module
+        generator = torch.Generator(self.device).manual_seed(int(self.rng.integers(2**62)))
+        for part in module.modules():
+            if isinstance(part, Dropout):
+                part.generator = generator
+        assert isinstance(module, Network)
+        return module.train()
+
+    def targets_a_step(self, train: Corpus) -> float:
+        """Targets of an average batch."""
+        if train.kind == "text":
+            return float(self.config["windows"] * min(self.config["block"], train.targets))
+        return float(self.config["batch"] * train.targets / len(train))
+
+    def batches(self, train: Corpus) -> Iterator[tuple[Any, float]]:
+        """Endless batches, each with what its summed loss is divided by.
+
+        A constant, so that a name's weight does not depend on the lengths of the others; `random`
+        batches are a mean over their own targets, as in makemore.
+        """
+        config = self.config
+        if train.kind == "text":
+            windows = text_windows(train, config["block"], config["windows"], self.rng)
+            yield from ((window, window.targets) for window in windows)
+        elif config["batches"] == "random":
+            for chosen in documents(len(train), config["batch"], self.rng):
+                padded = Rows(*train.batch(chosen))
+                yield padded, padded.targets
+        else:
+            mean = self.targets_a_step(train)
+            for tree in tree_batches(train, config["batch"], config["neighbours"], self.rng):
+                yield Nodes(tree), mean
+
+    def loss(self, module: Network, batch: Rows | Nodes) -> Tensor:
+        """Σ −ln p over the targets of a batch."""
+        if isinstance(batch, Nodes):
+            rows = torch.log_softmax(module.tree(batch.tree), dim=1)  # (N, V)
+            return -(rows * torch.from_numpy(batch.tree.counts).to(self.device)).sum()
+        inputs, targets, mask = (
+            torch.from_numpy(a).to(self.device) for a in (batch.inputs, batch.targets_of, batch.mask)
+        )
+        logits, _ = module(inputs)  # (B, T, V)
+        return F.cross_entropy(logits[mask], targets[mask], reduction="sum")
+
+    def rows(self, inputs: Ints) -> Floats:
+        """(B, T) -> (B, T, V): every row from the start of its document."""
+        return self.read(inputs, None)[0]
+
+    def next_log_probs(self, inputs: Ints) -> Floats:
+        """(B, T) -> (B, V).
+
+        The state after the last call is kept. Inputs that extend those by one character, as in sampling
+        and in blind scoring, go on from there: one step instead of T, and the same rows.
+        """
+        kept, state, fresh = self._kept, None, inputs
+        if kept is not None and kept.params is self.params:
+            at = rows_of(kept.inputs, inputs[:, :-1])
+            if at is not None:
+                where = torch.from_numpy(at).to(self.device)
+                state, fresh = tuple(part[where] for part in kept.state), inputs[:, -1:]
+        rows, state = self.read(fresh, state, last=True)
+        small = sum(part.numel() for part in state) <= MOST_KEPT
+        self._kept = Kept(self.params, np.array(inputs), state) if small else None
+        return rows[:, 0]
+
+    def read(self, inputs: Ints, state: State | None, *, last: bool = False) -> tuple[Floats, State]:
+        """Log-probabilities (B, T, V) after inputs (B, T) that follow a state, and the state after them."""
+        module = self.module
+        training = module.training
+        module.eval()
+        try:
+            with torch.inference_mode():
+                logits, state = module(torch.from_numpy(np.array(inputs)).to(self.device), state, last=last)
+                return as_array(torch.log_softmax(logits.float(), dim=-1)), state
+        finally:
+            module.train(training)
+
+
+class BlockModel(SequenceModel):
+    """A network that knows `block` positions: longer inputs are read in pieces that overlap by half.
+
+    Row t is read from the start of the first piece that holds it, so it has at least half a block of
+    history, or all there is, and depends on nothing further back than the block.
+    """
+
+    def start_of(self, length: int) -> int:
+        """Where the piece begins that holds the last of `length` inputs."""
+        block: int = self.config["block"]
+        step = max(1, block // 2)
+        return max(0, -(-(length - block) // step)) * step
+
+    def rows(self, inputs: Ints) -> Floats:
+        """(B, T) -> (B, T, V), piece by piece."""
+        block = self.config["block"]
+        found = [super().rows(inputs[:, :block])]
+        have = found[0].shape[1]
+        while have < inputs.shape[1]:
+            start = self.start_of(have + 1)
+            piece = super().rows(inputs[:, start : start + block])
+            found.append(piece[:, have - start :])
+            have = start + piece.shape[1]
+        return np.concatenate(found, axis=1)
+
+    def next_log_probs(self, inputs: Ints) -> Floats:
+        """(B, T) -> (B, V)."""
+        return super().next_log_probs(inputs[:, self.start_of(inputs.shape[1]) :])
+
+    def batches(self, train: Corpus) -> Iterator[tuple[Any, float]]:
+        """As `SequenceModel` where documents are short; others are cut into the pieces they are read in.
+
+        (Here a tree costs as much as all pairs of its nodes.)
+        """
+        longest = int(train.lengths.max(initial=0))
+        block = self.config["block"]
+        short = longest <= (block if self.config["batches"] == "random" else min(block, SHORT))
+        if train.kind == "text" or short:
+            yield from super().batches(train)
+            return
+        start, fresh, end = self.pieces(train)
+        while True:
+            chosen = self.rng.integers(0, len(start), self.config["batch"])
+            column = np.arange(int((end - start)[chosen].max()))  # (T,)
+            at = start[chosen, None] + column  # (B, T)
+            inside = at < end[chosen, None]
+            at = np.where(inside, at, 0)
+            # the next document's start closes this one: its first input is the boundary all the same
+            inputs = np.where(inside, train.tokens[at], 0).astype(np.int64)
+            targets = np.where(inside, train.tokens[at + 1], 0).astype(np.int64)
+            batch = Rows(inputs, targets, inside & (at >= fresh[chosen, None]))
+            yield batch, batch.targets
+
+    def pieces(self, train: Corpus) -> tuple[Ints, Ints, Ints]:
+        """Start, first new position and end of every piece of every document (P,), as positions of inputs."""
+        block, found = self.config["block"], []
+        for first, last in zip(train.offsets, train.offsets[1:], strict=False):
+            have = 0
+            while have < last - first:
+                start = self.start_of(have + 1)
+                end = min(start + block, last - first)
+                found.append((first + start, first + have, first + end))
+                have = end
+        start, fresh, end = np.array(found, np.int64).T
+        return start, fresh, end
+
+
+class Rows:
+    """Documents side by side: inputs, targets (B, T), and where there is a target."""
+
+    def __init__(self, inputs: Ints, targets: Ints, mask: Any) -> None:
+        self.inputs, self.targets_of, self.mask = inputs, targets, mask
+        self.targets = int(mask.sum())
+
+
+class Nodes:
+    """Documents as a tree of prefixes."""
+
+    def __init__(self, tree: PrefixTree) -> None:
+        self.tree = tree
+        self.targets = int(tree.counts.sum())
+
+
+def rows_of(known: Ints, wanted: Ints) -> Ints | None:
+    """Where each row of `wanted` (P, k) stands in `known` (Q, k); None unless all of them do."""
+    if known.shape[1] != wanted.shape[1] or not wanted.shape[1]:
+        return None
+    both = np.concatenate([known, wanted])
+    _, which = unique_rows(both, int(both.max()) + 1)
+    at = np.full(int(which.max()) + 1, -1)
+    at[which[: len(known)]] = np.arange(len(known))
+    found: Ints = at[which[len(known) :]]
+    return None if (found < 0).any() else found
+
+
+def documents(n: int, batch: int, rng: np.random.Generator) -> Iterator[Ints]:
+    """Endless batches of documents, drawn with replacement."""
+    while True:
+        yield rng.integers(0, n, batch)
+
+
+def text_windows(train: Corpus, block: int, batch: int, rng: np.random.Generator) -> Iterator[Rows]:
+    """Endless batches of windows of running text, all of whose targets count."""
+    block = min(block, train.targets)
+    while True:
+        start = rng.integers(0, train.targets - block + 1, batch)
+        at = start[:, None] + np.arange(block)  # (B, T)
+        inputs, targets = train.tokens[at].astype(np.int64), train.tokens[at + 1].astype(np.int64)
+        yield Rows(inputs, targets, np.ones(at.shape, bool))
+
+
+def decayed(module: nn.Module, weight_decay: float, *, everything: bool) -> list[dict[str, Any]]:
+    """Weights decay; biases, gains and embeddings, whose size carries meaning, do not (or everything)."""
+    if everything:
+        return [{"params": list(module.parameters()), "weight_decay": weight_decay}]
+    embeddings = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
+    decay: list[nn.Parameter] = []
+    keep: list[nn.Parameter] = []
+    for parameter in module.parameters():
+        (decay if parameter.ndim > 1 and id(parameter) not in embeddings else keep).append(parameter)
+    return [{"params": decay, "weight_decay": weight_decay}, {"params": keep, "weight_decay": 0.0}]
+
+
+def learning_rate(config: Config, spent: float) -> float:
+    """The rate after a share `spent` of the budget: a linear warm-up, then the schedule."""
+    rate: float = config["learning_rate"]
+    if spent < config["warmup"]:
+        return float(rate * (0.02 + 0.98 * spent / config["warmup"]))
+    if config["schedule"] == "cosine":
+        rate *= 0.01 + 0.99 * (1 + math.cos(math.pi * spent)) / 2
+    elif config["schedule"] == "linear":
+        rate *= 1 - spent
+    return rate
