@@ -177,8 +177,7 @@ def log_weights(scores: Array, prior: Array | None = None, iterations: int = 100
     if not len(p):
         return np.log(weights)  # no member gives any target a chance: all weights are alike
     for _ in range(iterations):
-        shares = p * weights
-        new = (shares / shares.sum(axis=1, keepdims=True)).sum(axis=0) + held
+        new = weights * (p.T @ (1 / (p @ weights))) + held  # Σ over targets of each one's share
         new /= new.sum()
         moved = np.abs(new - weights).max()
         weights = new

@@ -86,7 +86,13 @@ class SequenceModel(TorchModel):
 
     def fit(self, train: Corpus, dev: Corpus, trial: Trial) -> None:
         """AdamW over batches of documents until the budget ends; dev may say which weights to keep."""
-        config, module = self.config, self.start()
+        module = self.start()
+        with self.few_threads(trial):
+            self.train(module, train, dev, trial)
+
+    def train(self, module: Network, train: Corpus, dev: Corpus, trial: Trial) -> None:
+        """The loop."""
+        config = self.config
         optimizer = torch.optim.AdamW(
             decayed(module, config["weight_decay"], everything=config["decay"] == "all"),
             betas=(config["beta1"], config["beta2"]),

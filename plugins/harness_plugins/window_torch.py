@@ -75,6 +75,11 @@ class TorchWindowModel(WindowModel, TorchModel):
         `early_stopping`: of the points of the learning curve, the one with the least dev NLL is kept.
         """
         self.params = dict(self.initial())
+        with self.few_threads(trial):
+            self.train(train, dev, trial)
+
+    def train(self, train: Corpus, dev: Corpus, trial: Trial) -> None:
+        """The loop."""
         windows, targets = train.windows(self.config["context"])
         inputs = torch.from_numpy(self.tokens(windows)).to(self.device)  # (N, context)
         following = torch.from_numpy(targets).to(self.device)  # (N,)
