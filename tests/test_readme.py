@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import harness
+from harness import registry
 from harness.cli import main
 from harness.columns import COLUMNS
 from harness.report import WIDTH
@@ -114,9 +115,9 @@ def test_the_tree_has_one_line_a_file() -> None:
 def test_the_table_of_the_readme_is_one_that_harness_prints() -> None:
     """The shown table names every registered model and the columns that a run prints."""
     table = marked(README, "table: harness run --models all")
-    for model in harness.registry.discover().models:  # type: ignore[attr-defined]
-        assert re.search(rf"^ *\d+  {re.escape(model)}@", table, re.MULTILINE), model
-    titles = set(table.split("\n-  ---")[0].split())
+    for model in registry.discover().models:
+        assert re.search(rf"^ *\d+  {re.escape(model)}[@ ]", table, re.MULTILINE), model
+    titles = set(re.split(r"\n-+  ---", table)[0].split())
     for column in COLUMNS:
         assert set(column.title.split()) <= titles or column.shown != "always", column.title
     assert max(map(len, table.splitlines())) <= WIDTH
@@ -137,5 +138,5 @@ def test_the_files_of_the_plugin_page(capsys: pytest.CaptureFixture[str]) -> Non
 def test_the_spec_of_the_plugin_page_is_valid() -> None:
     """The example spec of docs/plugins.md passes the registry's validation."""
     spec = eval(marked(PLUGINS, "spec"), {"ModelSpec": harness.ModelSpec})
-    harness.registry.validate(spec)  # type: ignore[attr-defined]
+    registry.validate(spec)
     assert spec.context_of({"context": 4}) == 4
