@@ -52,3 +52,25 @@ def test_no_test_document_is_sent_before_all_are_scored() -> None:
     assert sum(asked[i][1].shape[1] == 1 for i in scored) >= 2  # dev's first call, and test's
     lengths = [asked[i][1].shape[1] for i in scored]
     assert lengths[-longest:] == list(range(1, longest + 1))
+
+
+def test_a_preset_that_needs_a_word_says_it() -> None:
+    """A spec's remark on a preset stands in the marks of its row, and in no other's."""
+    models = "transformer:preset=makemore,transformer"
+    made = plan(models, data="markov:documents=400", method="grouped")
+    parts = made.split_for(made.cells[0].choice)
+    remarked, plain = (blank_record(made, cell, "run", parts).marks for cell in made.cells)
+    assert remarked == ["its steps were chosen on test by those who reported them"]
+    assert plain == []
+
+
+def test_scores_say_which_test_documents_stand_in_train() -> None:
+    """As the split found them."""
+    made = plan("uniform", data="markov:documents=400", method="lecture")
+    parts = made.split_for(made.cells[0].choice)
+    model = Records(27, {}, np.random.default_rng(0))
+    model.asked = []  # type: ignore[attr-defined]
+    _, arrays = measure(made, model, parts, 1e-4, None, blank_record(made, made.cells[0], "run", parts))
+    train = {parts.train.text(i) for i in range(len(parts.train))}
+    test = parts.test.corpus
+    assert arrays["test_seen"].tolist() == [test.text(i) in train for i in range(len(test))]

@@ -214,3 +214,16 @@ def test_the_module_is_on_the_device(fitted: Net) -> None:
     assert {value.device.type for value in model.module.parameters()} == {"cpu"}
     model.device = "meta"
     assert {value.device.type for value in model.module.parameters()} == {"meta"}
+
+
+@pytest.mark.parametrize(("small", "expected"), [(10**9, 1), (1, 2)])
+def test_a_small_network_is_trained_by_one_thread(
+    fitted: Net, monkeypatch: pytest.MonkeyPatch, small: int, expected: int
+) -> None:
+    """Meanwhile only, also where training raises."""
+    monkeypatch.setattr("harness.torch_model.SMALL", small)
+    before = torch.get_num_threads()
+    with pytest.raises(ZeroDivisionError), fitted.few_threads(Trial(threads=2)):
+        assert torch.get_num_threads() == expected
+        raise ZeroDivisionError
+    assert torch.get_num_threads() == before
