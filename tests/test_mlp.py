@@ -301,17 +301,16 @@ def test_no_curve_without(small: Corpus, missing: str) -> None:
     assert not curve.due(finished=True)
 
 
-def test_the_first_point_is_taken_to_cost_what_training_did(small: Corpus) -> None:
-    """A dev part that would take more than the free tenth at the speed of training has no curve."""
-    now = 0.0
-    for speed, due in ((0.9, False), (1.1, True)):  # dev parts in the free second
-        trial = Trial(seconds=10.0, on_checkpoint=lambda model: 2.0, clock=lambda: now)
-        now, curve = 0.0, Curve(trial, small)
-        trial.elapsed()
-        now = 5.0
-        trial.progress(round(5.0 * speed * small.targets), 0)
-        assert curve.due() is due
-        assert not curve.due(finished=True)
+@pytest.mark.parametrize(("share", "due"), [(0.9, False), (1.1, True)])
+def test_the_first_point_is_taken_to_cost_what_training_did(small: Corpus, share: float, due: bool) -> None:
+    """There is none where training has read less than dev in the second that is free."""
+    clock = iter([0.0, *[5.0] * 9])
+    trial = Trial(seconds=10.0, on_checkpoint=lambda model: 2.0, clock=lambda: next(clock))
+    trial.elapsed()
+    trial.progress(round(5.0 * share * small.targets), 0)
+    curve = Curve(trial, small)
+    assert curve.due() is due
+    assert not curve.due(finished=True)
 
 
 def test_dear_points_are_left_out(small: Corpus) -> None:

@@ -223,7 +223,12 @@ def test_a_small_network_is_trained_by_one_thread(
     """Meanwhile only, also where training raises."""
     monkeypatch.setattr("harness.torch_model.SMALL", small)
     before = torch.get_num_threads()
-    with pytest.raises(ZeroDivisionError), fitted.few_threads(Trial(threads=2)):
-        assert torch.get_num_threads() == expected
-        raise ZeroDivisionError
+
+    def train() -> None:
+        with fitted.few_threads(Trial(threads=2)):
+            assert torch.get_num_threads() == expected
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        train()
     assert torch.get_num_threads() == before
