@@ -17,13 +17,13 @@ from harness import Alphabet, Corpus, Diverged, Trial, evaluate, registry, selec
 from harness.errors import UsageError  # noqa: E402
 from harness.plan import open_data  # noqa: E402
 from harness_plugins import sequence  # noqa: E402
+from harness_plugins.document_batches import text_windows  # noqa: E402
 from harness_plugins.prefix_tree import tree_batches  # noqa: E402
 from harness_plugins.sequence import (  # noqa: E402
     Dropout,
     decayed,
     learning_rate,
     rows_of,
-    text_windows,
 )
 
 F: Any = torch.nn.functional

@@ -14,8 +14,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from harness.contract import Config
+from harness_plugins.block import BlockModel
 from harness_plugins.prefix_tree import PrefixTree
-from harness_plugins.sequence import BlockModel, Dropout, Network, State, Tensor
+from harness_plugins.sequence import Dropout, Network, State, Tensor
 
 
 class Norm(nn.Module):

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from harness.contract import Config
+from harness_plugins.block import BlockModel
 from harness_plugins.prefix_tree import PrefixTree
-from harness_plugins.sequence import BlockModel, Dropout, Network, State, Tensor
+from harness_plugins.sequence import Dropout, Network, State, Tensor
 
 
 class BagOfWords(Network):

@@ -22,13 +22,13 @@ from harness import Corpus, Diverged, Trial
 from harness.contract import Config, Floats, Ints
 from harness.corpus import unique_rows
 from harness.torch_model import TorchModel, as_array
+from harness_plugins.document_batches import Nodes, Rows, documents, text_windows
 from harness_plugins.prefix_tree import PrefixTree, tree_batches
 from harness_plugins.window_training import Curve
 
 Tensor = torch.Tensor
 State = tuple[Tensor, ...]  # each (B, …)
 
-SHORT = 32  # characters of the longest document for which nodes of a tree attend to each other
 MOST_KEPT = 2**25  # numbers in a state that is kept between calls
 GLOBAL_GENERATOR = threading.Lock()  # torch initialises from it; members of a mixture share it
 
@@ -217,89 +217,6 @@ class SequenceModel(TorchModel):
             module.train(training)
 
 
-class BlockModel(SequenceModel):
-    """A network that knows `block` positions: longer inputs are read in pieces that overlap by half.
-
-    Row t is read from the start of the first piece that holds it, so it has at least half a block of
-    history, or all there is, and depends on nothing further back than the block.
-    """
-
-    def start_of(self, length: int) -> int:
-        """Where the piece begins that holds the last of `length` inputs."""
-        block: int = self.config["block"]
-        step = max(1, block // 2)
-        return max(0, -(-(length - block) // step)) * step
-
-    def rows(self, inputs: Ints) -> Floats:
-        """(B, T) -> (B, T, V), piece by piece."""
-        block = self.config["block"]
-        found = [super().rows(inputs[:, :block])]
-        have = found[0].shape[1]
-        while have < inputs.shape[1]:
-            start = self.start_of(have + 1)
-            piece = super().rows(inputs[:, start : start + block])
-            found.append(piece[:, have - start :])
-            have = start + piece.shape[1]
-        return np.concatenate(found, axis=1)
-
-    def next_log_probs(self, inputs: Ints) -> Floats:
-        """(B, T) -> (B, V)."""
-        return super().next_log_probs(inputs[:, self.start_of(inputs.shape[1]) :])
-
-    def batches(self, train: Corpus) -> Iterator[tuple[Any, float]]:
-        """As `SequenceModel` where documents are short; others are cut into the pieces they are read in.
-
-        (Here a tree costs as much as all pairs of its nodes.)
-        """
-        longest = int(train.lengths.max(initial=0))
-        block = self.config["block"]
-        short = longest <= (block if self.config["batches"] == "random" else min(block, SHORT))
-        if train.kind == "text" or short:
-            yield from super().batches(train)
-            return
-        start, fresh, end = self.pieces(train)
-        while True:
-            chosen = self.rng.integers(0, len(start), self.config["batch"])
-            column = np.arange(int((end - start)[chosen].max()))  # (T,)
-            at = start[chosen, None] + column  # (B, T)
-            inside = at < end[chosen, None]
-            at = np.where(inside, at, 0)
-            # the next document's start closes this one: its first input is the boundary all the same
-            inputs = np.where(inside, train.tokens[at], 0).astype(np.int64)
-            targets = np.where(inside, train.tokens[at + 1], 0).astype(np.int64)
-            batch = Rows(inputs, targets, inside & (at >= fresh[chosen, None]))
-            yield batch, batch.targets
-
-    def pieces(self, train: Corpus) -> tuple[Ints, Ints, Ints]:
-        """Start, first new position and end of every piece of every document (P,), as positions of inputs."""
-        block, found = self.config["block"], []
-        for first, last in zip(train.offsets, train.offsets[1:], strict=False):
-            have = 0
-            while have < last - first:
-                start = self.start_of(have + 1)
-                end = min(start + block, last - first)
-                found.append((first + start, first + have, first + end))
-                have = end
-        start, fresh, end = np.array(found, np.int64).T
-        return start, fresh, end
-
-
-class Rows:
-    """Documents side by side: inputs, targets (B, T), and where there is a target."""
-
-    def __init__(self, inputs: Ints, targets: Ints, mask: Any) -> None:
-        self.inputs, self.targets_of, self.mask = inputs, targets, mask
-        self.targets = int(mask.sum())
-
-
-class Nodes:
-    """Documents as a tree of prefixes."""
-
-    def __init__(self, tree: PrefixTree) -> None:
-        self.tree = tree
-        self.targets = int(tree.counts.sum())
-
-
 def rows_of(known: Ints, wanted: Ints) -> Ints | None:
     """Where each row of `wanted` (P, k) stands in `known` (Q, k); None unless all of them do."""
     if known.shape[1] != wanted.shape[1] or not wanted.shape[1]:
@@ -310,22 +227,6 @@ def rows_of(known: Ints, wanted: Ints) -> Ints | None:
     at[which[: len(known)]] = np.arange(len(known))
     found: Ints = at[which[len(known) :]]
     return None if (found < 0).any() else found
-
-
-def documents(n: int, batch: int, rng: np.random.Generator) -> Iterator[Ints]:
-    """Endless batches of documents, drawn with replacement."""
-    while True:
-        yield rng.integers(0, n, batch)
-
-
-def text_windows(train: Corpus, block: int, batch: int, rng: np.random.Generator) -> Iterator[Rows]:
-    """Endless batches of windows of running text, all of whose targets count."""
-    block = min(block, train.targets)
-    while True:
-        start = rng.integers(0, train.targets - block + 1, batch)
-        at = start[:, None] + np.arange(block)  # (B, T)
-        inputs, targets = train.tokens[at].astype(np.int64), train.tokens[at + 1].astype(np.int64)
-        yield Rows(inputs, targets, np.ones(at.shape, bool))
 
 
 def decayed(module: nn.Module, weight_decay: float, *, everything: bool) -> list[dict[str, Any]]:

@@ -1,0 +1,82 @@
+"""`BlockModel`: networks that know a number of positions read longer inputs piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from harness import Corpus
+from harness.contract import Floats, Ints
+from harness_plugins.document_batches import Rows
+from harness_plugins.sequence import SequenceModel
+
+SHORT = 32  # characters of the longest document for which nodes of a tree attend to each other
+
+
+class BlockModel(SequenceModel):
+    """A network that knows `block` positions: longer inputs are read in pieces that overlap by half.
+
+    Row t is read from the start of the first piece that holds it, so it has at least half a block of
+    history, or all there is, and depends on nothing further back than the block.
+    """
+
+    def start_of(self, length: int) -> int:
+        """Where the piece begins that holds the last of `length` inputs."""
+        block: int = self.config["block"]
+        step = max(1, block // 2)
+        return max(0, -(-(length - block) // step)) * step
+
+    def rows(self, inputs: Ints) -> Floats:
+        """(B, T) -> (B, T, V), piece by piece."""
+        block = self.config["block"]
+        found = [super().rows(inputs[:, :block])]
+        have = found[0].shape[1]
+        while have < inputs.shape[1]:
+            start = self.start_of(have + 1)
+            piece = super().rows(inputs[:, start : start + block])
+            found.append(piece[:, have - start :])
+            have = start + piece.shape[1]
+        return np.concatenate(found, axis=1)
+
+    def next_log_probs(self, inputs: Ints) -> Floats:
+        """(B, T) -> (B, V)."""
+        return super().next_log_probs(inputs[:, self.start_of(inputs.shape[1]) :])
+
+    def batches(self, train: Corpus) -> Iterator[tuple[Any, float]]:
+        """As `SequenceModel` where documents are short; others are cut into the pieces they are read in.
+
+        (Here a tree costs as much as all pairs of its nodes.)
+        """
+        longest = int(train.lengths.max(initial=0))
+        block = self.config["block"]
+        short = longest <= (block if self.config["batches"] == "random" else min(block, SHORT))
+        if train.kind == "text" or short:
+            yield from super().batches(train)
+            return
+        start, fresh, end = self.pieces(train)
+        while True:
+            chosen = self.rng.integers(0, len(start), self.config["batch"])
+            column = np.arange(int((end - start)[chosen].max()))  # (T,)
+            at = start[chosen, None] + column  # (B, T)
+            inside = at < end[chosen, None]
+            at = np.where(inside, at, 0)
+            # the next document's start closes this one: its first input is the boundary all the same
+            inputs = np.where(inside, train.tokens[at], 0).astype(np.int64)
+            targets = np.where(inside, train.tokens[at + 1], 0).astype(np.int64)
+            batch = Rows(inputs, targets, inside & (at >= fresh[chosen, None]))
+            yield batch, batch.targets
+
+    def pieces(self, train: Corpus) -> tuple[Ints, Ints, Ints]:
+        """Start, first new position and end of every piece of every document (P,), as positions of inputs."""
+        block, found = self.config["block"], []
+        for first, last in zip(train.offsets, train.offsets[1:], strict=False):
+            have = 0
+            while have < last - first:
+                start = self.start_of(have + 1)
+                end = min(start + block, last - first)
+                found.append((first + start, first + have, first + end))
+                have = end
+        start, fresh, end = np.array(found, np.int64).T
+        return start, fresh, end
