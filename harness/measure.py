@@ -25,7 +25,8 @@ def blank_record(made: Plan, cell: Cell, run_id: str, parts: split.Split) -> Rec
     remark = choice.spec.remarks.get(choice.preset or "")
     marks = [] if remark is None else [remark]
     if parts.dev_from_train:
-        marks.append("needs a dev part: the last 1,000 training words are its dev, the others its train")
+        lent = len(parts.dev.corpus)
+        marks.append(f"needs a dev part: the last {lent:,} training words are its dev, the others its train")
     by_steps = any(part.spec.steps_of(part.config) for part in (choice, *choice.members))
     if made.budget.seconds is not None and by_steps:
         marks.append(f"budget of {made.budget} wall clock: not reproducible to the bit")

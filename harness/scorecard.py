@@ -12,7 +12,7 @@ from harness.columns import Raw
 from harness.compare import Standing
 from harness.errors import UnknownName
 from harness.formats import Cells, clean
-from harness.published import Metric, Recipe, Suite
+from harness.published import Recipe, Suite
 from harness.record import finite
 from harness.store import Run
 
@@ -26,7 +26,7 @@ class Row:
     """One published figure, and what became of it here. Nats per character."""
 
     recipe: Recipe
-    metric: Metric
+    metric: str
     standing: Standing
     ours: float | None  # the mean over seeds; None where it was not measured
     half: float | None  # of its 95 % interval

@@ -313,6 +313,20 @@ def test_the_first_point_is_taken_to_cost_what_training_did(small: Corpus, share
     assert not curve.due(finished=True)
 
 
+def test_points_score_no_more_than_training_has_read(small: Corpus) -> None:
+    """Training that reads dev twice over has a point at half and one at the end, whatever the clock says."""
+    trial = Trial(steps=100, on_checkpoint=lambda model: 2.0)
+    curve, made_at, model = Curve(trial, small), [], made(Mlp, "")
+    for step in range(100):
+        assert not trial.should_stop()
+        if curve.due():
+            made_at.append(step)
+            curve.point(model)
+        trial.progress((step + 1) * small.targets // 50, 0)
+    assert made_at == [50]
+    assert curve.due(finished=True)
+
+
 def test_dear_points_are_left_out(small: Corpus) -> None:
     """Of 10 s a second of checkpoints is free: with points of 0.4 s two are made, and the last one."""
     now = 0.0

@@ -390,7 +390,11 @@ HEAD = 'dataset = "file:few.txt"\nsplit = "lecture"\nsource = "s"\ntolerance = 0
             "mine.toml, cell 'x': Object missing required field `source`",
         ),
         (HEAD + CELL + 'seeds = "3"\n', "mine.toml, cell 'x': Expected `int`, got `str`: `seeds`"),
-        (HEAD + CELL.replace("test_nll", "tset_nll"), "mine.toml, cell 'x': Invalid enum value 'tset_nll'"),
+        (HEAD + CELL.replace("test_nll", "tset_nll"), "unknown metric 'tset_nll'"),
+        (
+            HEAD + CELL.replace("published = { test_nll = ", "published = { dev_nll = nan, test_nll = "),
+            "mine.toml, cell 'x': published dev_nll = nan is no figure",
+        ),
         (HEAD + CELL + CELL, "mine.toml, cell 'x': another cell has this name"),
         (
             HEAD + CELL.replace("uniform", "unifrom"),

@@ -16,6 +16,7 @@ from harness.cli import completion, options
 if TYPE_CHECKING:
     from harness.plan import Cell, Plan
     from harness.record import Record
+    from harness.selection import Choice
 
 
 @click.command("run")
@@ -184,6 +185,11 @@ def exit_code(records: list[Record]) -> int:
     return 0 if "ok" in statuses else 3
 
 
+def own_budget(choice: Choice) -> str:
+    """What a model without steps of its own does."""
+    return "as its members" if choice.members else "one pass"
+
+
 def estimates(made: Plan, folder: Path) -> list[dict[str, object]]:
     """One row a cell: what it is and what it cost the last time, if it is on record."""
     from harness import store
@@ -206,7 +212,7 @@ def estimates(made: Plan, folder: Path) -> list[dict[str, object]]:
         budget = (
             f"{made.budget.seconds:g} s"
             if made.budget.seconds
-            else (f"{steps:,} steps" if steps else "one pass")
+            else (f"{steps:,} steps" if steps is not None else own_budget(choice))
         )
         known = past.get(
             (

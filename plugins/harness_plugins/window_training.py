@@ -50,7 +50,8 @@ class Curve:
 
     There is none without a budget or without dev. The clock stands still in a checkpoint only for
     a tenth of a budget in seconds: a point that would cost more than is left of that is left out. Before
-    the first, scoring dev is taken to be as slow as training on it was.
+    the first, scoring dev is taken to be as slow as training on it was. Of a budget in steps the points
+    together score no more targets than training has read.
     """
 
     def __init__(self, trial: Trial, dev: Corpus) -> None:
@@ -59,7 +60,8 @@ class Curve:
         self.wanted = bounded and dev.targets > 0 and trial.on_checkpoint is not None
         self.targets = dev.targets
         self.passed = 0  # shares of the budget that lie behind the last point
-        self.cost = 0.0  # of the last point, in seconds
+        self.made = 0  # points
+        self.cost = 0.0  # of the last one, in seconds
 
     def due(self, *, finished: bool = False) -> bool:
         """Whether a point is to be set now; `finished`: after the last step."""
@@ -67,12 +69,15 @@ class Curve:
         if not self.wanted:
             return False
         if finished:  # a curve of one point says no more than the final NLL
-            return trial.seconds is None or self.cost > 0
-        if trial.spent() * POINTS < self.passed + 1:
-            return False
-        if trial.seconds is None:
-            return True
+            return self.made > 0 or (trial.seconds is None and self.affordable())
+        return trial.spent() * POINTS >= self.passed + 1 and self.affordable()
+
+    def affordable(self) -> bool:
+        """Whether one more point is within what a curve may cost; unknown is taken for nothing."""
+        trial = self.trial
         cost, consumed = self.cost, trial.targets_consumed
+        if trial.seconds is None:
+            return not consumed or self.targets * (self.made + 1) <= consumed
         if not cost and consumed:
             cost = trial.elapsed() * self.targets / consumed
         return trial.stopped_clock + cost <= 0.1 * trial.seconds
@@ -80,6 +85,7 @@ class Curve:
     def point(self, model: Model) -> float:
         """Dev NLL of the model as it stands; its `params` must be current."""
         self.passed = int(self.trial.spent() * POINTS)
+        self.made += 1
         before = self.trial.stopped_clock
         nll = self.trial.checkpoint(model)
         self.cost = self.trial.stopped_clock - before
