@@ -13,7 +13,8 @@ from harness import Alphabet, Corpus, Model, Trial, registry, runner, selection
 from harness.contract import Config
 from harness.errors import UsageError
 from harness_plugins.mlp import AdamW, Mlp, Sgd, batches, initial, loss_and_gradients, shapes, with_blanks
-from harness_plugins.window_training import Curve, document_batches, learning_rate
+from harness_plugins.training import Curve, learning_rate
+from harness_plugins.window_batches import document_batches
 
 SMALL = "context=3,embedding=4,hidden=8,steps=50,batch=16"
 NORMALIZED = "normalize=batch,init=jittered"

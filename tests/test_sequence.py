@@ -22,9 +22,9 @@ from harness_plugins.prefix_tree import tree_batches  # noqa: E402
 from harness_plugins.sequence import (  # noqa: E402
     Dropout,
     decayed,
-    learning_rate,
     rows_of,
 )
+from harness_plugins.training import learning_rate  # noqa: E402
 
 F: Any = torch.nn.functional
 TRAINING = (

@@ -65,9 +65,9 @@ class Mixture(Model):
             set_threads(threads)
             part.fit(train, dev, own)
 
-        stepping = [part for part in parts if part.default_steps is not None]
+        stepping = [p for p in parts if p.default_steps is not None or isinstance(p, Mixture)]
         for part in parts:
-            if part.default_steps is None:
+            if part not in stepping:
                 fit(part, trial.threads, left(trial))
         beside = max(1, min(len(stepping), trial.threads))
         rounds = [stepping[first : first + beside] for first in range(0, len(stepping), beside)]

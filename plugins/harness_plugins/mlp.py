@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from harness import Corpus, Diverged, Trial, WindowModel
 from harness.contract import Config, Floats, Ints
-from harness_plugins.window_training import Curve, document_batches, learning_rate, window_batches
+from harness_plugins.training import Curve, learning_rate
+from harness_plugins.window_batches import document_batches, window_batches
 
 Array = NDArray[np.float64]
 Weights = dict[str, Array]

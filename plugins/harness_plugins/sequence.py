@@ -24,7 +24,7 @@ from harness.corpus import unique_rows
 from harness.torch_model import TorchModel, as_array
 from harness_plugins.document_batches import Nodes, Rows, documents, text_windows
 from harness_plugins.prefix_tree import PrefixTree, tree_batches
-from harness_plugins.window_training import Curve
+from harness_plugins.training import Curve, learning_rate
 
 Tensor = torch.Tensor
 State = tuple[Tensor, ...]  # each (B, …)
@@ -99,14 +99,15 @@ class SequenceModel(TorchModel):
             eps=1e-8,
             fused=True,
         )
-        curve, best = Curve(trial, dev), (math.inf, self.params)
+        curve = Curve(trial, dev)
         total = round((trial.steps or 0) * self.targets_a_step(train))
         done = 0
         for count, (batch, size) in enumerate(self.batches(train)):
             if trial.should_stop():
                 break
             if curve.due():
-                best = min(best, self.point(curve), key=lambda pair: pair[0])
+                self.keep()
+                curve.point(self)
             loss = self.loss(module, batch) / size
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
@@ -125,14 +126,9 @@ class SequenceModel(TorchModel):
         trial.progress(done, total)
         self.keep()
         if curve.due(finished=True):
-            nll, params = min(best, self.point(curve), key=lambda pair: pair[0])
-            if config["early_stopping"] and math.isfinite(nll):
-                self.params = params
-
-    def point(self, curve: Curve) -> tuple[float, dict[str, Any]]:
-        """Dev NLL of the network as it stands, and its parameters."""
-        self.keep()
-        return curve.point(self), self.params
+            curve.point(self)
+        if config["early_stopping"] and curve.best[1]:
+            self.params = dict(curve.best[1])
 
     def start(self) -> Network:
         """A network with initial weights from this model's own generator."""
@@ -241,15 +237,3 @@ def decayed(module: nn.Module, weight_decay: float, *, everything: bool) -> list
     for parameter in module.parameters():
         (decay if parameter.ndim > 1 and id(parameter) not in embeddings else keep).append(parameter)
     return [{"params": decay, "weight_decay": weight_decay}, {"params": keep, "weight_decay": 0.0}]
-
-
-def learning_rate(config: Config, spent: float) -> float:
-    """The rate after a share `spent` of the budget: a linear warm-up, then the schedule."""
-    rate: float = config["learning_rate"]
-    if spent < config["warmup"]:
-        return float(rate * (0.02 + 0.98 * spent / config["warmup"]))
-    if config["schedule"] == "cosine":
-        rate *= 0.01 + 0.99 * (1 + math.cos(math.pi * spent)) / 2
-    elif config["schedule"] == "linear":
-        rate *= 1 - spent
-    return rate

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from harness import Corpus, Diverged, Trial, WindowModel
 from harness.contract import Floats, Ints
 from harness.torch_model import TorchModel
-from harness_plugins.window_training import Curve, learning_rate, window_batches
+from harness_plugins.training import Curve, learning_rate
+from harness_plugins.window_batches import window_batches
 
 EPSILON = 1e-5
 READ_EVERY = 100  # steps: reading the loss waits for the device
@@ -84,13 +85,13 @@ class TorchWindowModel(WindowModel, TorchModel):
         inputs = torch.from_numpy(self.tokens(windows)).to(self.device)  # (N, context)
         following = torch.from_numpy(targets).to(self.device)  # (N,)
         module, optimizer, curve = self.module.train(), self.optimizer(), Curve(trial, dev)
-        best: tuple[float, dict[str, NDArray[Any]]] = (math.inf, {})
         done = total = 0
         for steps, chosen in enumerate(self.batches(train)):
             if trial.should_stop():
                 break
             if curve.due():
-                best = min(self.point(curve), best, key=lambda each: each[0])
+                self.keep()
+                curve.point(self)
             index = torch.from_numpy(chosen).to(self.device)
             loss = F.cross_entropy(module(inputs[index]), following[index])
             optimizer.zero_grad(set_to_none=True)
@@ -107,14 +108,9 @@ class TorchWindowModel(WindowModel, TorchModel):
         trial.progress(done, total)
         self.keep()
         if curve.due(finished=True):
-            best = min(self.point(curve), best, key=lambda each: each[0])
-        if self.config.get("early_stopping") and best[1]:
-            self.params = best[1]
-
-    def point(self, curve: Curve) -> tuple[float, dict[str, NDArray[Any]]]:
-        """A point of the learning curve: dev NLL and a copy of the state that has it."""
-        self.keep()
-        return curve.point(self), self.params
+            curve.point(self)
+        if self.config.get("early_stopping") and curve.best[1]:
+            self.params = dict(curve.best[1])
 
     def window_log_probs(self, windows: Ints) -> Floats:
         """(N, context) -> (N, V)."""

@@ -1,48 +1,36 @@
-"""What networks with a window share in training: batches, the learning rate, the learning curve."""
+"""What all networks share in training: the learning rate, the learning curve, which point to keep."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness import Corpus, Model, Trial
-from harness.contract import Config, Ints
+from harness.contract import Config
 
-DRAWN_AHEAD = 1000  # batches that are drawn at once
 POINTS = 8  # of a learning curve
 
-
-def window_batches(train: Corpus, size: int, rng: np.random.Generator) -> Iterator[Ints]:
-    """Endless batches (size,) of positions in the training text, with replacement as in the lecture."""
-    while True:
-        yield from rng.integers(0, train.targets, (DRAWN_AHEAD, size))
-
-
-def document_batches(train: Corpus, size: int, context: int, rng: np.random.Generator) -> Iterator[Ints]:
-    """Endless batches of all positions of `size` documents, drawn with replacement as in makemore.py.
-
-    Running text has one document: there, `context` positions in a row stand for one.
-    """
-    offsets = train.offsets
-    if train.kind == "text":
-        offsets = np.append(np.arange(0, train.targets, context), train.targets)
-    while True:
-        for chosen in rng.integers(0, len(offsets) - 1, (DRAWN_AHEAD, size)):
-            first, length = offsets[chosen], offsets[chosen + 1] - offsets[chosen]
-            before = np.cumsum(length) - length  # positions of the batch that come earlier
-            yield np.arange(length.sum()) + np.repeat(first - before, length)
+Params = Mapping[str, "NDArray[np.generic]"]
 
 
 def learning_rate(config: Config, spent: float, falls_at: float = 0.5) -> float:
-    """The rate after a share `spent` of the budget: a tenth from `falls_at` on, as in the lectures…"""
+    """The rate after a share `spent` of the budget, 0 to 1.
+
+    After a linear rise over the share `warmup`, where a model has one: `step`, a tenth from `falls_at`
+    on, as in the lectures; `cosine`, half a cosine down to a hundredth; `linear`, down to zero; `constant`.
+    """
     rate: float = config["learning_rate"]
-    if config["schedule"] == "step":
+    warmup, schedule = config.get("warmup", 0.0), config["schedule"]
+    if spent < warmup:
+        return float(rate * (0.02 + 0.98 * spent / warmup))
+    if schedule == "step":
         return rate if spent < falls_at else rate / 10
-    if config["schedule"] == "cosine":  # … or half a cosine down to a hundredth
-        return rate * (0.01 + 0.99 * (1 + math.cos(math.pi * spent)) / 2)
-    return rate
+    if schedule == "cosine":
+        return float(rate * (0.01 + 0.99 * (1 + math.cos(math.pi * spent)) / 2))
+    return rate * (1 - spent) if schedule == "linear" else rate
 
 
 class Curve:
@@ -61,6 +49,7 @@ class Curve:
         self.targets = dev.targets
         self.passed = 0  # shares of the budget that lie behind the last point
         self.made = 0  # points
+        self.best: tuple[float, Params] = (math.inf, {})  # the least dev NLL, and the parameters that have it
         self.cost = 0.0  # of the last one, in seconds
 
     def due(self, *, finished: bool = False) -> bool:
@@ -89,4 +78,6 @@ class Curve:
         before = self.trial.stopped_clock
         nll = self.trial.checkpoint(model)
         self.cost = self.trial.stopped_clock - before
+        if nll <= self.best[0]:  # of equals the one that was trained longer
+            self.best = nll, model.params
         return nll
