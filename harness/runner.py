@@ -8,8 +8,6 @@ measured alone.
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import threading
 import time
 import traceback
@@ -18,19 +16,20 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 
 from harness import __version__, engine, environment, evaluate, registry, sample, store
 from harness.contract import Model, Trial
 from harness.errors import Diverged, HarnessError, InvalidModel, StoreError, Unavailable
 from harness.fit import Fitted, fit, not_finite
 from harness.instances import instance
+from harness.interrupts import Interrupts
 from harness.measure import blank_record, dev_nll, measure, to_target
 from harness.plan import Cell, Plan, plan
 from harness.proxy import opened
 from harness.record import Header, Record, Status, finite
 from harness.seeds import derive
 from harness.split import Split
+from harness.turns import Turns
 
 __all__ = ["Watcher", "execute", "plan"]
 
@@ -120,73 +119,6 @@ def open_writer(made: Plan, path: Path, facts: dict[str, object], *, fresh: bool
     return store.Writer(path, header)
 
 
-class Interrupts:
-    """Ctrl-C and TERM: once, the line that is being written is finished; twice, at once."""
-
-    def __init__(self, writer: store.Writer) -> None:
-        self.writer = writer
-        self.stopping = threading.Event()
-        self.at_once: Callable[[], None] = lambda: None
-        self.before: dict[int, object] = {}
-
-    def __enter__(self) -> Interrupts:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self.before[number] = signal.signal(number, self.handle)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]  # what signal() gave us
-
-    def handle(self, number: int, frame: FrameType | None) -> None:
-        """The signal's handler, in the main thread."""
-        if self.stopping.is_set():
-            self.at_once()
-            os._exit(130)
-        self.stopping.set()
-        if not self.writer.writing:
-            raise KeyboardInterrupt
-
-
-class Gate:
-    """Lets work be shared, or done alone; who waits to be alone goes first."""
-
-    def __init__(self) -> None:
-        self.changed = threading.Condition()
-        self.sharing = 0
-        self.waiting = 0
-        self.taken = False
-
-    @contextlib.contextmanager
-    def shared(self) -> Iterator[None]:
-        """Beside others who share."""
-        with self.changed:
-            self.changed.wait_for(lambda: not self.taken and not self.waiting)
-            self.sharing += 1
-        try:
-            yield
-        finally:
-            with self.changed:
-                self.sharing -= 1
-                self.changed.notify_all()
-
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """With nobody beside."""
-        with self.changed:
-            self.waiting += 1
-            self.changed.wait_for(lambda: not self.taken and not self.sharing)
-            self.waiting -= 1
-            self.taken = True
-        try:
-            yield
-        finally:
-            with self.changed:
-                self.taken = False
-                self.changed.notify_all()
-
-
 @dataclass(eq=False)
 class Shift:
     """What all cells of one run share."""
@@ -197,7 +129,7 @@ class Shift:
     processes: engine.Engine
     facts: dict[str, object]
     stopping: threading.Event
-    gate: Gate = field(default_factory=Gate)
+    turns: Turns = field(default_factory=Turns)
     references: dict[Split, sample.Reference] = field(default_factory=dict)
 
     def work_side_by_side(self, cells: list[Cell]) -> None:
@@ -263,7 +195,7 @@ class Shift:
         began = time.perf_counter()
         start = self.processes.kind_for(choice.requires, cuda=choice.cuda)
         waited = time.perf_counter() - began  # the first cell of its kind waits for its server
-        with self.gate.shared():
+        with self.turns.shared():
             child, make = opened(
                 self.processes,
                 start,
@@ -296,7 +228,7 @@ class Shift:
         """The line: fit → evaluate → time → sample; each step fills the record."""
         made, choice = self.made, cell.choice
         context = choice.spec.context_of(choice.config)
-        with self.gate.shared():
+        with self.turns.shared():
             phase.name = "fit"
             fitted = self.fit(cell, parts, make, context)
             model = phase.model = fitted.model
@@ -309,7 +241,7 @@ class Shift:
             record.metrics = metrics
             record.scores = self.writer.save_arrays(f"{cell.index}.scores.npz", arrays)
             return
-        with self.gate.alone():
+        with self.turns.alone():
             before = time.perf_counter()
             record.throughput.eval_chars_per_s = evaluate.throughput(model, parts.test.corpus, context)
             record.timings.evaluate_s += time.perf_counter() - before

@@ -31,6 +31,11 @@ class Choice:
     members: tuple[Choice, ...] = ()  # what it builds inside
 
     @property
+    def key(self) -> tuple[str, str, str]:
+        """What makes two choices the same: model, backend, configuration."""
+        return self.spec.name, self.backend, str(sorted(self.config.items()))
+
+    @property
     def requires(self) -> set[str]:
         """Modules that it needs, those of its members included."""
         return set(self.spec.requires_of(self.backend)).union(*(each.requires for each in self.members))
@@ -70,8 +75,7 @@ def choose(registry: Registry, selections: Sequence[str], device: str | None = N
     chosen: dict[tuple[str, str, str], Choice] = {}
     for item in items(selections):
         for choice in expand(registry, item, device):
-            config = str(sorted(choice.config.items()))
-            chosen.setdefault((choice.spec.name, choice.backend, config), choice)
+            chosen.setdefault(choice.key, choice)
     if not chosen:
         raise UsageError("--models names no model")
     return list(chosen.values())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import TypedDict, Unpack
 
 import numpy as np
 
@@ -60,57 +61,40 @@ class Made:
     parts: Sequence[Part]
 
 
+class Options(TypedDict, total=False):
+    """What goes through to every `plan.plan`; memory: bytes, timeout: seconds a cell."""
+
+    plugins: Sequence[str | Path]
+    device: str | None
+    threads: int | None
+    jobs: int
+    timeout: float | None
+    memory: int | None
+    in_process: bool
+
+
 def run_suite(
     name: str,
     *,
     short: bool = False,
-    plugin: Iterable[str | Path] = (),
     seeds: int | None = None,
-    device: str | None = None,
-    threads: int | None = None,
-    jobs: int = 1,
-    timeout: float | None = None,
-    memory: int | None = None,
-    in_process: bool = False,
     fresh: bool = False,
     results: str | Path | None = None,
+    **how: Unpack[Options],
 ) -> Scorecard:
     """`harness run --suite` for scripts: a built-in suite by its name or one's own by its path.
 
-    seeds: for every cell, in place of its own; timeout: seconds a cell; memory: bytes a cell.
+    seeds: for every cell, in place of its own.
     """
-    made = make(
-        published.find(name),
-        short=short,
-        plugins=plugin,
-        seeds=seeds,
-        device=device,
-        threads=threads,
-        jobs=jobs,
-        timeout=timeout,
-        memory=memory,
-        in_process=in_process,
-    )
+    made = make(published.find(name), short=short, seeds=seeds, **how)
     return execute(made, Path(results) if results is not None else settings.results_dir(), fresh=fresh)
 
 
-def make(
-    suite: Suite,
-    *,
-    short: bool = False,
-    plugins: Iterable[str | Path] = (),
-    seeds: int | None = None,
-    device: str | None = None,
-    threads: int | None = None,
-    jobs: int = 1,
-    timeout: float | None = None,
-    memory: int | None = None,
-    in_process: bool = False,
-) -> Made:
+def make(suite: Suite, *, short: bool = False, seeds: int | None = None, **how: Unpack[Options]) -> Made:
     """One plan for all members that can share a run file; a mistake is a `UsageError` and nothing has run."""
-    plugins = tuple(plugins)
     groups: dict[tuple[object, ...], list[Member]] = {}
-    for member in resolve(suite, short, registry.discover(plugins), device):
+    found = registry.discover(how.get("plugins", ()))
+    for member in resolve(suite, short, found, how.get("device")):
         recipe = member.recipe
         shared = (recipe.dataset, recipe.kind, recipe.split, member.budget, seeds or recipe.seeds)
         groups.setdefault(shared, []).append(member)
@@ -119,18 +103,12 @@ def make(
         first = members[0]
         planned = plan.plan(
             [member.recipe.model for member in members],
-            plugins=plugins,
             data=first.recipe.dataset,
             kind=first.recipe.kind,
             method=first.recipe.split,
             seeds=seeds or first.recipe.seeds,
             budget=first.budget,
-            device=device,
-            threads=threads,
-            jobs=jobs,
-            timeout=timeout,
-            memory=memory,
-            in_process=in_process,
+            **how,
         )
         parts.append(Part(planned, members))
     return Made(suite, short, parts)
@@ -227,8 +205,8 @@ def looks(runs: Sequence[store.Run], folder: Path) -> dict[str, int]:
 
 def rows_of(made: plan.Plan, member: Member, run: store.Run) -> list[Row]:
     """One row a published figure of a member."""
-    chosen = key_of(member.choice)
-    records = [record for record in run.records if key_of(made.cells[record.cell].choice) == chosen]
+    chosen = member.choice.key
+    records = [record for record in run.records if made.cells[record.cell].choice.key == chosen]
     if not records:
         raise StoreError(f"{run.path}: the records of {member.choice.label} are damaged or missing")
     (standing,) = compare.standings(records, run.scores)
@@ -246,11 +224,6 @@ def rows_of(made: plan.Plan, member: Member, run: store.Run) -> list[Row]:
         )
         for metric in member.recipe.published
     ]
-
-
-def key_of(choice: Choice) -> tuple[str, str, str]:
-    """What makes two choices the same, as in `selection.choose`."""
-    return choice.spec.name, choice.backend, str(sorted(choice.config.items()))
 
 
 def measured(recipe: Recipe, metric: str, standing: Standing, run: store.Run) -> float | None:

@@ -126,8 +126,11 @@ def test_count_bigram_is_within_a_hundredth_of_the_true_source(tmp_path: Path) -
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_mlp_of_the_lecture(makemore_path: Path, tmp_path: Path) -> None:
-    """context 3, embedding 10, hidden 200, 200,000 steps of 32; three seeds gave dev 2.171, 2.178, 2.189."""
-    record = only("mlp:preset=lecture", tmp_path, dataset="makemore-names", split="lecture")
-    assert record.parameters == 11_897
-    assert record.metrics.dev_nll is not None
-    assert 2.15 <= record.metrics.dev_nll <= 2.20
+    """context 3, embedding 10, hidden 200, 200,000 steps of 32: dev 2.15 to 2.18, the mean of three seeds."""
+    records = harness.run(
+        "mlp:preset=lecture", dataset="makemore-names", split="lecture", seeds=3, jobs=2, results=tmp_path
+    ).records
+    assert {record.parameters for record in records} == {11_897}
+    found = [record.metrics.dev_nll for record in records]
+    assert len(found) == 3
+    assert 2.15 <= sum(nll for nll in found if nll is not None) / 3 <= 2.18

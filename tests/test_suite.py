@@ -125,7 +125,7 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Scorecard:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "probe", lambda path: None)
         return suite.run_suite(
-            str(path), plugin=[path.parent / "models.py"], in_process=True, results=path.parent / "results"
+            str(path), plugins=[path.parent / "models.py"], in_process=True, results=path.parent / "results"
         )
 
 

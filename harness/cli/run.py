@@ -214,15 +214,7 @@ def estimates(made: Plan, folder: Path) -> list[dict[str, object]]:
             if made.budget.seconds
             else (f"{steps:,} steps" if steps is not None else own_budget(choice))
         )
-        known = past.get(
-            (
-                choice.spec.name,
-                choice.backend,
-                str(sorted(choice.config.items())),
-                made.dataset.name,
-                str(made.budget),
-            )
-        )
+        known = past.get((*choice.key, made.dataset.name, str(made.budget)))
         reason = choice.missing
         rows.append(
             {
