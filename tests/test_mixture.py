@@ -19,6 +19,8 @@ from harness.errors import UsageError
 from harness.fit import not_finite
 from harness.instances import instance
 from harness.plan import plan
+from harness_plugins.count_bigram import pair_counts
+from harness_plugins.held_out import hold_out
 from harness_plugins.mixture import PRIOR, Mixture, log_weights, weights_by_age
 from harness_plugins.specs.mixtures import members
 
@@ -331,7 +333,9 @@ class Spy(Model):
 
 def watched(parts: Sequence[Model], corpus: Corpus, **trial: Any) -> Mixture:
     """A mixture of these very members, fitted."""
-    made = Mixture(27, {"of": "+".join(["spy"] * len(parts)), "positions": 1}, np.random.default_rng(0))
+    made = Mixture(
+        27, {"of": "+".join(["spy"] * len(parts)), "positions": 1, "weights": "dev"}, np.random.default_rng(0)
+    )
     made.fit(corpus, corpus, Trial(on_build=lambda text, name: parts[int(name)], **trial))
     return made
 
@@ -627,7 +631,8 @@ def test_a_split_without_dev_is_one_line() -> None:
     (record,) = harness.run(
         "mixture:of=uniform+count-bigram", dataset=DATA, split="grouped:fractions=0.9,0,0.1", in_process=True
     ).records
-    assert (record.status, record.reason) == ("failed", "fit: mixture needs a dev part for its weights")
+    way_out = "mixture needs a dev part for its weights; weights=held-out takes it from train"
+    assert (record.status, record.reason) == ("failed", f"fit: {way_out}")
     assert record.metrics.test_nll is None
 
 
@@ -646,3 +651,45 @@ def test_members_of_a_rebuilt_mixture_that_cannot_run_are_named(monkeypatch: pyt
     assert made.builder is not None
     with pytest.raises(UsageError, match="mixture: gru cannot run here: torch is not installed"):
         made.builder("gru", "1")
+
+
+# ---- weights from a tenth of train
+
+
+def markov_parts() -> tuple[Corpus, Corpus]:
+    """Train and dev of the synthetic source."""
+    parts = plan("uniform", data=DATA).split_for(selection.one(registry.discover(), "uniform"))
+    return parts.train, parts.dev.corpus
+
+
+def test_held_out_weights_need_no_dev() -> None:
+    """With weights=held-out whatever dev holds, even nothing, moves no parameter."""
+    train, dev = markov_parts()
+    with_dev = fitted(COUNTING, train, dev, ",weights=held-out").params
+    without = fitted(COUNTING, train, dev.take(np.zeros(0, np.int64)), ",weights=held-out").params
+    assert with_dev.keys() == without.keys()
+    assert all(np.array_equal(with_dev[name], without[name]) for name in with_dev)
+
+
+def test_held_out_weights_are_those_of_the_tenth() -> None:
+    """The weights are what EM gives members of nine tenths of train on the tenth that they have not seen."""
+    train, dev = markov_parts()
+    nine, tenth = hold_out(train)
+    expected = fitted(COUNTING, nine, tenth).params["weights"]
+    assert np.array_equal(fitted(COUNTING, train, dev, ",weights=held-out").params["weights"], expected)
+
+
+def test_counting_members_count_all_of_train_in_the_end() -> None:
+    """The tenth that set the weights is not lost to the members that only count."""
+    train, dev = markov_parts()
+    params = fitted("count-bigram+uniform", train, dev, ",weights=held-out").params
+    assert np.array_equal(params["0/counts"], pair_counts(train))
+
+
+def test_networks_never_see_the_tenth() -> None:
+    """A network of a mixture with held-out weights is the one that nine tenths of train make."""
+    train, dev = markov_parts()
+    nine, tenth = hold_out(train)
+    inside = fitted(f"uniform+{GRU}", train, dev, ",weights=held-out").params
+    alone = fitted(f"uniform+{GRU}", nine, tenth).params
+    assert all(np.array_equal(inside[name], alone[name]) for name in alone)

@@ -14,7 +14,8 @@ import pytest
 import harness
 from harness import Alphabet, Corpus, Trial, evaluate, split
 from harness.contract import Config
-from harness_plugins.ngram import Ngram, hold_out, kneser_ney, look_up
+from harness_plugins.held_out import hold_out
+from harness_plugins.ngram import Ngram, kneser_ney, look_up
 from harness_plugins.ngram_classes import COMMON, exchange
 from harness_plugins.ngram_counts import View, adjusted, count_levels, distinct, formula, portions
 from harness_plugins.ngram_discounts import Term, locate, objective, terms, tune

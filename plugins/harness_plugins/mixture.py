@@ -2,7 +2,8 @@
 
 The weights depend on how long the history is, since members differ in how soon they know better. Members
 are trained within the mixture's own budget: those without steps (counting) first, then the others side
-by side, one thread each where there are enough. Dev fits the weights, and nothing else here.
+by side, one thread each where there are enough. Dev fits the weights, and nothing else here; with
+`weights=held-out` a tenth of train does (it stops the networks too), and counting then counts all of train.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from harness import Corpus, Model, Trial, evaluate
 from harness.contract import Floats, Ints
 from harness.errors import UsageError
+from harness_plugins.held_out import hold_out
 from harness_plugins.specs.mixtures import members
 
 Array = NDArray[np.float64]
@@ -33,23 +35,14 @@ class Mixture(Model):
 
     def fit(self, train: Corpus, dev: Corpus, trial: Trial) -> None:
         """Train the members, then weigh them."""
-        if not dev.targets:
-            raise UsageError("mixture needs a dev part for its weights")
+        held_out = self.config["weights"] == "held-out"
+        taught, judge = hold_out(train) if held_out else (train, dev)
+        if not judge.targets:
+            raise UsageError("mixture needs a dev part for its weights; weights=held-out takes it from train")
         parts = [trial.build(text, str(k)) for k, text in enumerate(members(self.config))]
-        self.train(parts, train, dev, trial)
-        scores = np.stack([-evaluate.score_targets(part, dev, None) for part in parts], axis=1)  # (N, K)
-        start = np.repeat(dev.offsets[:-1], dev.lengths)
-        age = np.arange(dev.targets) - start  # (N,) characters before each target
-        self.params = {"weights": weights_by_age(scores, age, self.config["positions"])}
-        for k, part in enumerate(parts):
-            self.params |= {f"{k}/{name}": value for name, value in part.params.items()}
-        self._members, self._loaded = parts, self.params
-
-    def train(self, parts: list[Model], train: Corpus, dev: Corpus, trial: Trial) -> None:
-        """Every member's own fit: first those that only count, then rounds of those that step."""
         progress = Together(trial)
 
-        def fit(part: Model, threads: int, seconds: float | None) -> None:
+        def fit(part: Model, corpora: tuple[Corpus, Corpus], threads: int, seconds: float | None) -> None:
             own = Trial(
                 int(part.rng.integers(2**31)),
                 part.device,
@@ -57,28 +50,37 @@ class Mixture(Model):
                 seconds=seconds,
                 steps=None if seconds else trial.steps or part.default_steps,
                 on_progress=progress.of(part),
-                on_checkpoint=lambda model: float(evaluate.score_targets(model, dev, None).mean()),
+                on_checkpoint=lambda model: float(evaluate.score_targets(model, judge, None).mean()),
                 on_build=part.builder,
                 clock=trial.clock,
                 free=0.0,  # no clock stands still inside this one
             )
             set_threads(threads)
-            part.fit(train, dev, own)
+            part.fit(*corpora, own)
 
-        stepping = [p for p in parts if p.default_steps is not None or isinstance(p, Mixture)]
-        for part in parts:
-            if part not in stepping:
-                fit(part, trial.threads, left(trial))
+        counting = [part for part in parts if part.default_steps is None and not isinstance(part, Mixture)]
+        stepping = [part for part in parts if part not in counting]
+        began = trial.elapsed()
+        for part in counting:
+            fit(part, (taught, judge), trial.threads, left(trial))
+        again = trial.elapsed() - began if held_out else 0.0
         beside = max(1, min(len(stepping), trial.threads))
         rounds = [stepping[first : first + beside] for first in range(0, len(stepping), beside)]
         for index, some in enumerate(rounds):
-            remaining = left(trial)
+            remaining = left(trial, again)
             share = None if remaining is None else remaining / (len(rounds) - index)
+            threads = max(1, trial.threads // len(some))
             with ThreadPoolExecutor(beside) as pool:
-                jobs = [pool.submit(fit, part, max(1, trial.threads // len(some)), share) for part in some]
+                jobs = [pool.submit(fit, part, (taught, judge), threads, share) for part in some]
             for job in jobs:
                 job.result()
         set_threads(trial.threads)
+        self.params = {"weights": weigh(parts, judge, self.config["positions"])}
+        for part in counting if held_out else ():
+            fit(part, (train, dev), trial.threads, left(trial))  # dev: for one that asks for it itself
+        for k, part in enumerate(parts):
+            self.params |= {f"{k}/{name}": value for name, value in part.params.items()}
+        self._members, self._loaded = parts, self.params
 
     @property
     def parts(self) -> list[Model]:
@@ -134,11 +136,11 @@ class Together:
         return progress
 
 
-def left(trial: Trial) -> float | None:
-    """Seconds of the budget that members may still use."""
+def left(trial: Trial, kept: float = 0.0) -> float | None:
+    """Seconds of the budget that members may still use when some are kept for later."""
     if trial.seconds is None:
         return None
-    return max(0.0, trial.seconds * (1 - RESERVED) - trial.elapsed())
+    return max(0.0, trial.seconds * (1 - RESERVED) - trial.elapsed() - kept)
 
 
 def set_threads(threads: int) -> None:
@@ -148,6 +150,14 @@ def set_threads(threads: int) -> None:
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(threads)
+
+
+def weigh(parts: list[Model], judge: Corpus, positions: int) -> Array:
+    """Log-weights (positions, K) of fitted members that suit a corpus which none of them has learned."""
+    scores = np.stack([-evaluate.score_targets(part, judge, None) for part in parts], axis=1)  # (N, K)
+    start = np.repeat(judge.offsets[:-1], judge.lengths)
+    age = np.arange(judge.targets) - start  # (N,) characters before each target
+    return weights_by_age(scores, age, positions)
 
 
 def weights_by_age(scores: Array, age: Ints, positions: int) -> Array:

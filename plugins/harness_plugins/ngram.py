@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from harness import Corpus, Trial, WindowModel
 from harness.contract import Floats, Ints
 from harness.errors import UsageError
+from harness_plugins.held_out import hold_out
 from harness_plugins.ngram_classes import exchange
 from harness_plugins.ngram_counts import (
     Array,
@@ -26,7 +27,6 @@ from harness_plugins.ngram_counts import (
     distinct,
     formula,
     portions,
-    select,
 )
 from harness_plugins.ngram_discounts import Discounts, Pairs, deadline, locate, terms, tune
 
@@ -252,16 +252,3 @@ def nll(levels: Sequence[Level], pairs: Sequence[Pairs], targets: int, v: int) -
         each[here.targets] = p[here.pair]
     with np.errstate(divide="ignore"):
         return -float(np.log(each).mean())
-
-
-def hold_out(train: Corpus) -> tuple[Corpus, Corpus]:
-    """Nine tenths to count and one to choose on: every tenth document, or the end of running text."""
-    if train.kind == "lines":
-        tenth = np.arange(len(train)) % 10 == 9
-        return select(train, ~tenth), select(train, tenth)
-    cut = train.targets - train.targets // 10
-    pieces = train.tokens[: cut + 1], np.concatenate([train.tokens[:1], train.tokens[cut + 1 :]])
-    first, last = (
-        Corpus(tokens, np.array([0, len(tokens) - 1]), train.alphabet, train.kind) for tokens in pieces
-    )
-    return first, last

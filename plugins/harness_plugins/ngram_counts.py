@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from harness import Corpus
 from harness.contract import Ints
 from harness.corpus import unique_rows
+from harness_plugins.held_out import select
 
 Array = NDArray[np.float64]
 
@@ -174,13 +175,6 @@ def portions(count: NDArray[Any]) -> Array:
     """
     two = np.clip(count - 1, 0, 1) - np.clip(count - 2, 0, 1)
     return np.stack([np.clip(count, 0, 1) - np.clip(count - 1, 0, 1), two, np.clip(count - 2, 0, 1)])
-
-
-def select(corpus: Corpus, keep: NDArray[np.bool_]) -> Corpus:
-    """The documents of line data that are marked (G,), in their order."""
-    body = corpus.tokens[1:][np.repeat(keep, corpus.lengths)]
-    offsets = np.concatenate([[0], np.cumsum(corpus.lengths[keep])])
-    return Corpus(np.concatenate([corpus.tokens[:1], body]), offsets, corpus.alphabet, corpus.kind)
 
 
 def distinct(corpus: Corpus) -> Corpus:

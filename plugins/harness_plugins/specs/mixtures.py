@@ -36,10 +36,11 @@ SPECS = [
     ModelSpec(
         "mixture",
         {"numpy": "harness_plugins.mixture:Mixture"},
-        config={"of": "ngram(preset=lines)+gru+lstm", "positions": 8},
+        config={"of": "ngram(preset=lines)+gru+lstm", "positions": 8, "weights": "dev"},
         members=members,
         check=mixture_options,
-        uses_dev=True,
+        words={"weights": ("dev", "held-out")},
+        uses_dev=lambda config: config["weights"] == "dev",
         stochastic=True,
         paper="Jelinek & Mercer 1980, Interpolated estimation of Markov source parameters",
         description="several models, their probabilities weighted by EM on dev",
