@@ -347,6 +347,14 @@ def test_a_plugin_that_is_gone_is_named(capsys: pytest.CaptureFixture[str], own:
     assert "--plugin" in said
 
 
+def test_a_member_whose_plugin_is_gone_is_named(capsys: pytest.CaptureFixture[str], own: Path) -> None:
+    """A mixture with a member that nobody registers: which one, and the way out."""
+    rewrite(own, model="mixture", config={"of": "theirs+uniform", "positions": 1, "weights": "dev"})
+    said = refused(capsys, "mixture@numpy k=0")
+    assert "'theirs'" in said
+    assert "--plugin" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

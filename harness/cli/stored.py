@@ -88,7 +88,7 @@ class Stored:
 def fetch(name: str, run: str, results: Path | None, plugins: Sequence[Path]) -> Stored:
     """The model of that name; a `UsageError` says what the run holds where it holds no such model."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is loaded: see environment
-    from harness import notebook, registry, store
+    from harness import notebook, registry, selection, store
 
     found = store.read(store.find(options.folder(results), run))
     options.warn(found.warnings)
@@ -100,6 +100,13 @@ def fetch(name: str, run: str, results: Path | None, plugins: Sequence[Path]) ->
             f"model {record.model!a} of {record.plugin.distribution} is not installed: "
             "install it, or name its file with --plugin"
         )
+    for member in (known.models[record.model].members or (lambda config: ()))(record.config):
+        try:
+            selection.one(known, member)
+        except UsageError as error:
+            raise UsageError(
+                f"{name_of(record)!a}: {error}; a plugin's file is named with --plugin"
+            ) from None
     model = notebook.Result(found, known).model(record)
     if model is None:
         raise UsageError(
