@@ -25,6 +25,9 @@ Integers = NDArray[np.integer[Any]]
 FEWEST = 20  # units below which no interval is given
 METHOD = 5  # seeds of a model from which on a verdict speaks of the method
 LEVEL = 0.95
+DRAWS = 9_999  # sign flips of a test: p has steps of 1 in 10,000
+SIGNS_AT_ONCE = 2**21  # bounds the memory of sign flips: 16 MB of float64
+NEW_BEST = 3.3  # standard errors from which on a new best counts after many looks at one test part
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Difference:
     p: float | None  # two-sided, Student's t
     units: int
     cases: int  # units, or seeds where they are part of the claim: Student's t has one degree less
+    se_docs: float | None = None  # of the means over seeds, over units
+    se_seeds: float | None = None  # of the seeds; None where a model has one, 0 where none moves
 
     @property
     def detectable(self) -> float | None:
@@ -135,9 +140,18 @@ def paired(a: Float64s, b: Float64s, lengths: Integers, units: Integers | None =
     grouped, weights = clusters(d, lengths, units)
     total = math.fsum(weights.tolist())
     nats = math.fsum(grouped.tolist()) / total
-    by_seed = ((sums.sum(axis=1) / total).tolist() for sums in (a, b))  # (R,)
-    se, cases = with_seeds(standard_error(grouped, weights), len(grouped), *by_seed)
-    return Difference(nats, se, half_interval(se, cases), p_value(nats, se, cases), len(grouped), cases)
+    by_seed = [(sums.sum(axis=1) / total).tolist() for sums in (a, b)]  # (R,)
+    se_docs = standard_error(grouped, weights)
+    se, cases = with_seeds(se_docs, len(grouped), *by_seed)
+    half, p = half_interval(se, cases), p_value(nats, se, cases)
+    return Difference(nats, se, half, p, len(grouped), cases, se_docs, seed_error(*by_seed))
+
+
+def seed_error(*nlls: Sequence[float]) -> float | None:
+    """What seeds add to the standard error of a difference: √Σ variance / R; None below two of a model."""
+    if min(len(seeds) for seeds in nlls) < 2:
+        return None
+    return math.sqrt(sum(variance(seeds) / len(seeds) for seeds in nlls))
 
 
 def p_value(nats: float, se: float | None, cases: int) -> float | None:
@@ -151,14 +165,32 @@ def p_value(nats: float, se: float | None, cases: int) -> float | None:
     return float(2 * stdtr(cases - 1, -abs(nats) / se))
 
 
-def sign_flip(differences: Float64s, rng: np.random.Generator, draws: int = 9_999) -> float:
-    """P of a paired difference by random signs (Fisher): the share of flips at least as extreme."""
-    observed = abs(float(differences.sum()))
-    extreme = 0
-    for first in range(0, draws, 500):
-        signs = rng.choice(np.array([-1.0, 1.0]), (min(500, draws - first), len(differences)))
-        extreme += int((np.abs(signs @ differences) >= observed * (1 - 1e-12)).sum())
-    return (extreme + 1) / (draws + 1)
+def sign_flip(differences: Float64s, rng: np.random.Generator, draws: int = DRAWS) -> float:
+    """P of "no difference" by random signs (Fisher): the share of flips at least as extreme.
+
+    differences (G,): D of each unit. The observed signs count as a draw, so that p is never 0.
+    """
+    return float(sign_flips(np.atleast_2d(differences), rng, draws)[0])
+
+
+def sign_flips(differences: Float64s, rng: np.random.Generator, draws: int = DRAWS) -> Float64s:
+    """The same for several pairs on the same units: (P, G) -> (P,); all are flipped by the same signs.
+
+    The signs of a draw are random bits b: Σ ±D = 2 Σ b D − ΣD. Ties count as extreme, up to rounding.
+    """
+    pairs, units = differences.shape
+    total = differences.sum(axis=1)  # (P,)
+    observed = np.abs(total) - 1e-12 * np.abs(differences).sum(axis=1)
+    extreme = np.zeros(pairs, np.int64)
+    at_once = max(1, SIGNS_AT_ONCE // max(units, pairs, 1))
+    for first in range(0, draws, at_once):
+        n = min(at_once, draws - first)
+        drawn = np.frombuffer(rng.bytes((n * units + 7) // 8), np.uint8)
+        bits = np.unpackbits(drawn, count=n * units).reshape(n, units)  # (N, G)
+        flipped = 2 * (bits.astype(np.float64) @ differences.T) - total  # (N, P)
+        extreme += (np.abs(flipped) >= observed).sum(axis=0)
+    p: Float64s = (extreme + 1) / (draws + 1)
+    return p
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -169,6 +201,20 @@ def holm(p_values: Sequence[float]) -> list[float]:
     for position, index in enumerate(sorted(range(m), key=lambda i: p_values[i])):
         highest = max(highest, min(1.0, (m - position) * p_values[index]))
         adjusted[index] = highest
+    return adjusted
+
+
+def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
+    """Benjamini and Hochberg's adjusted p-values (1995), for screening.
+
+    Reject where at most 0.05, and on average one in 20 of what was rejected is false.
+    """
+    m = len(p_values)
+    adjusted = [0.0] * m
+    lowest = 1.0
+    for position, index in reversed(list(enumerate(sorted(range(m), key=lambda i: p_values[i]), start=1))):
+        lowest = min(lowest, m / position * p_values[index])
+        adjusted[index] = lowest
     return adjusted
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from itertools import combinations, product
 from statistics import NormalDist
 
@@ -282,7 +283,55 @@ def test_sign_flip_depends_on_its_generator_alone() -> None:
     assert sign_flip(differences, np.random.default_rng(2)) != first
 
 
+def test_several_pairs_are_flipped_by_the_same_signs() -> None:
+    """A row of a table has the p that it has alone with the same generator."""
+    rng = np.random.default_rng(21)
+    differences = rng.standard_normal((5, 40)) + np.linspace(0, 0.6, 5)[:, None]
+    together = statistics.sign_flips(differences, np.random.default_rng(3), draws=999)
+    alone = [sign_flip(row, np.random.default_rng(3), draws=999) for row in differences]
+    assert together.tolist() == alone
+
+
+def test_sign_flips_are_drawn_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Piece by piece the number of draws stays as it was asked, the last piece included."""
+    monkeypatch.setattr(statistics, "SIGNS_AT_ONCE", 7 * 60)
+    assert sign_flip(np.ones(60), np.random.default_rng(0), draws=99) == 1 / 100
+    assert sign_flip(np.zeros(60), np.random.default_rng(0), draws=99) == 1.0
+
+
+def test_sign_flips_of_many_units_need_little_memory() -> None:
+    """399 flips of 100,000 units would be 319 MB of signs; no more than 100 MB are held at once."""
+    tracemalloc.start()
+    try:
+        sign_flip(np.ones(100_000), np.random.default_rng(0), draws=399)
+        assert tracemalloc.get_traced_memory()[1] < 100e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_ties_are_extreme_whatever_the_rounding() -> None:
+    """Differences of ±0.1 tie often, and 0.1 is no binary fraction: the share is that of whole numbers."""
+    whole = np.array([1.0] * 14 + [-1.0] * 6)
+    expected = sign_flip(whole, np.random.default_rng(5))
+    assert sign_flip(0.1 * whole, np.random.default_rng(5)) == expected
+    exact = 2 * stats.binom.sf(13, 20, 0.5)
+    assert expected == pytest.approx(exact, abs=4 * math.sqrt(exact / 9_999))
+
+
 # ---- many comparisons
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_benjamini_hochberg_is_scipys(p_values: list[float]) -> None:
+    """Adjusted as scipy.stats.false_discovery_control does."""
+    assert statistics.benjamini_hochberg(p_values) == pytest.approx(stats.false_discovery_control(p_values))
+
+
+def test_benjamini_hochberg_of_none_and_one() -> None:
+    """No test stays none and one test stays as it is."""
+    assert statistics.benjamini_hochberg([]) == []
+    assert statistics.benjamini_hochberg([0.03]) == [0.03]
 
 
 def test_holm_by_hand() -> None:
