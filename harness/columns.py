@@ -160,6 +160,11 @@ def reason(row: Standing) -> str | None:
     return "; ".join(dict.fromkeys(r.reason for r in row.records if r.reason)) or None
 
 
+def rests_on(row: Standing) -> str | None:
+    """What its NLL rests on: `scored live`, a file of scores, a code length; of none nothing."""
+    return "; ".join(dict.fromkeys(r.rests_on for r in row.counted if r.status == "ok")) or None
+
+
 # ---- texts of a row
 
 
@@ -341,6 +346,13 @@ COLUMNS = (
     of("memory", "peak MB", "peak_rss_bytes", largest(lambda record: record.peak_rss_bytes), megabytes),
     of("seeds", "seeds", "seeds", lambda row: row.ok, as_it_is),
     of("seed", "seed", "seed", lambda row: row.record.seed if len(row.records) == 1 else None, as_it_is),
+    Column(
+        "rests-on",
+        "rests on",
+        lambda row: as_it_is(rests_on(row)),
+        {"rests_on": rests_on},
+        words=True,
+    ),
     Column("reason", "reason", lambda row: as_it_is(reason(row)), {"reason": reason}, words=True),
 )
 

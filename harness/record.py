@@ -140,6 +140,7 @@ class Record(msgspec.Struct, kw_only=True):
     budget: str
     status: Status
     reason: str | None = None
+    rests_on: str = "scored live"  # what its NLL rests on: else a file of scores, a code length
     absent: dict[str, str] = {}  # metric -> why it is null
     marks: list[str] = []  # what a reader must know of this row
     metrics: Metrics = msgspec.field(default_factory=Metrics)
