@@ -51,6 +51,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "record": set(),
     "store": {"record"},
     "compare": {"record", "statistics"},
+    "pairs": {"compare", "statistics"},
+    "score_file": {"formats", "pairs"},
     "figures": set(),
     "formats": set(),
     "columns": {"record", "statistics", "compare", "figures", "formats"},

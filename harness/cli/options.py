@@ -46,8 +46,8 @@ def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return decorate
 
 
-# how `run` and `show` print a run; `view` makes one of the four
-as_view = together(
+# in what a result is printed; `chosen_format` makes one of the two
+as_format = together(
     click.option(
         "--format",
         "form",
@@ -57,6 +57,10 @@ as_view = together(
         help="How the result is printed.",
     ),
     click.option("--json", "as_json", is_flag=True, help="The same as --format json."),
+)
+# how `run` and `show` print a run; `view` makes one of the four
+as_view = together(
+    as_format,
     click.option(
         "--columns",
         metavar="KEYS",
@@ -66,21 +70,34 @@ as_view = together(
 )
 
 
-def view(form: str, as_json: bool, columns: str | None, each_seed: bool) -> View:
-    """How a run is to be printed; contradictions and unknown columns are `UsageError`s."""
-    from harness.columns import choose
+def chosen_format(form: str, as_json: bool) -> str:
+    """The format that `--format` and `--json` ask for; a `UsageError` where they contradict each other."""
     from harness.errors import UsageError
-    from harness.report import NARROWEST, WIDTH, View
 
     if as_json and said("form") and form != "json":
         if said("as_json"):
             raise UsageError(f"--json and --format {form} contradict each other: leave one out")
-        as_json = False  # --format goes before a setting
-    form = "json" if as_json else form
+        return form  # --format goes before a setting
+    return "json" if as_json else form
+
+
+def view(form: str, as_json: bool, columns: str | None, each_seed: bool) -> View:
+    """How a run is to be printed; contradictions and unknown columns are `UsageError`s."""
+    from harness.columns import choose
+    from harness.errors import UsageError
+    from harness.report import View
+
+    form = chosen_format(form, as_json)
     if form == "json" and columns is not None and said("columns"):
         raise UsageError("--columns is for tables: JSON holds every field, CSV has --columns all")
-    width = shutil.get_terminal_size((WIDTH, 24)).columns
-    return View(form, choose(columns), each_seed, max(width, NARROWEST))
+    return View(form, choose(columns), each_seed, table_width())
+
+
+def table_width() -> int:
+    """Characters that a table may be wide: the terminal's, 100 where there is none."""
+    from harness.report import NARROWEST, WIDTH
+
+    return max(shutil.get_terminal_size((WIDTH, 24)).columns, NARROWEST)
 
 
 def said(option: str) -> bool:

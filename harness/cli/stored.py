@@ -57,19 +57,7 @@ class Stored:
 
     def data(self) -> Split:
         """The parts of the run's data; `HarnessError` where they are not to be had any more."""
-        from harness import plan, split
-
-        record = self.record
-        is_file = record.dataset.startswith("file:")
-        opened = plan.open_data(self.registry, record.dataset, self.kind if is_file else None)
-        if opened.sha256 != record.data.dataset_sha256:
-            raise DataError(f"{record.dataset} has changed since the run")
-        method = split.parse(record.split)
-        uses_dev = record.data.dev_from_train
-        parts = split.divide(opened.documents, opened.alphabet, opened.kind, method, uses_dev=uses_dev)
-        if parts.fingerprint != record.data.split_fingerprint:
-            raise DataError(f"split {record.split} of {record.dataset} has changed since the run")
-        return parts
+        return data_of(self.record, self.registry)
 
     def alphabet(self) -> Alphabet:
         """The model's characters: from the record, or, where it is an old one, from the data."""
@@ -83,6 +71,23 @@ class Stored:
             raise UsageError(
                 f"run {self.run.header.run_id} does not hold its alphabet, and its data is gone: {error}"
             ) from None
+
+
+def data_of(record: Record, known: Registry) -> Split:
+    """The parts of a record's data; `HarnessError` where they are not to be had any more."""
+    from harness import plan, split
+
+    kind: Kind = "text" if record.data.window else "lines"
+    is_file = record.dataset.startswith("file:")
+    opened = plan.open_data(known, record.dataset, kind if is_file else None)
+    if opened.sha256 != record.data.dataset_sha256:
+        raise DataError(f"{record.dataset} has changed since the run")
+    method = split.parse(record.split)
+    uses_dev = record.data.dev_from_train
+    parts = split.divide(opened.documents, opened.alphabet, opened.kind, method, uses_dev=uses_dev)
+    if parts.fingerprint != record.data.split_fingerprint:
+        raise DataError(f"split {record.split} of {record.dataset} has changed since the run")
+    return parts
 
 
 def fetch(name: str, run: str, results: Path | None, plugins: Sequence[Path]) -> Stored:
@@ -117,7 +122,18 @@ def fetch(name: str, run: str, results: Path | None, plugins: Sequence[Path]) ->
 
 
 def pick(run: Run, name: str) -> Record:
-    """The record that a name stands for: a table's label, a selection, or a model that stands once."""
+    """The record that a name stands for, of several seeds the first."""
+    found = pick_all(run, name)
+    record = found[0]
+    if record.status != "ok":
+        raise UsageError(f"{name_of(record)!a} has no model in this run: {record.status}, {record.reason}")
+    if len(found) > 1:
+        click.echo(f"{name_of(record)}: the first of {len(found)} seeds ('… #2' names another)", err=True)
+    return record
+
+
+def pick_all(run: Run, name: str) -> list[Record]:
+    """The repeats that a name stands for: a table's label, a selection, or a model that stands once."""
     wanted, _, repeat = " ".join(name.split()).partition(" #")
     found = [record for record in run.records if wanted in spellings(record)] or [
         record for record in run.records if wanted in (record.model, f"{record.model}@{record.backend}")
@@ -128,12 +144,7 @@ def pick(run: Run, name: str) -> Record:
         what = f"{name!a} names several models" if cells else f"no model {name!a}"
         held = ", ".join(f"{name_of(record)!a}" for record in found or run.records)
         raise UsageError(f"{what} in run {run.header.run_id}: {held or 'it holds none'}")
-    record = min(found, key=lambda record: record.repeat)
-    if record.status != "ok":
-        raise UsageError(f"{name_of(record)!a} has no model in this run: {record.status}, {record.reason}")
-    if len(found) > 1:
-        click.echo(f"{name_of(record)}: the first of {len(found)} seeds ('… #2' names another)", err=True)
-    return record
+    return sorted(found, key=lambda record: record.repeat)
 
 
 def name_of(record: Record) -> str:
