@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from harness.errors import Diverged, HarnessError, InvalidModel, Unavailable, Us
 
 PRELOADS = {"numpy": "numpy", "torch": "numpy,torch,torch._dynamo"}
 GRACE = 1.0  # seconds between TERM and KILL
+SHOWN = 60  # characters of a message in a reason
 KEPT = 512 * 1024  # bytes of a cell's output that are kept from its start, and from its end
 MEMORY_WORDS = re.compile(
     r"not enough memory|cannot allocate memory|out of memory|bad_alloc|MemoryError|allocate|map segment",
@@ -54,6 +55,10 @@ class CellError(HarnessError):
     """The model raised; the text is `Class: message (file:line)`."""
 
     out_of_memory = False
+
+
+class Unsupported(CellError):
+    """An external program does not answer this kind of request; some it need not."""
 
 
 @dataclass(frozen=True)
@@ -162,15 +167,38 @@ class Output:
 class Child:
     """One cell's process, however it was started."""
 
+    name: str | None = None  # of an external program: its reasons begin with it
+
     def __init__(self, engine: Engine, kind: str, limits: Limits) -> None:
         began = time.perf_counter()
-        ours, theirs = socket.socketpair()
+        self.engine = engine
         self.outputs = {"stdout": Output(), "stderr": Output()}
         ends = [output.write_end for output in self.outputs.values()]
         self.server: Server | None = None
         self.process: subprocess.Popen[bytes] | None = None
         self.exit_status: int | None = None
         self.killed = False
+        self.asked: Any = "hello"
+        try:
+            stream = self.launch(kind, limits, ends)
+        finally:
+            for end in ends:
+                os.close(end)
+        engine.children.add(self)
+        self.channel = wire.Channel(stream)
+        if limits.timeout is not None:
+            self.channel.deadline = time.monotonic() + limits.timeout
+        try:
+            self.greet(limits)
+        except BaseException:
+            self.close()
+            raise
+        self.start_s = time.perf_counter() - began
+        self.resident = self.memory("VmRSS")
+
+    def launch(self, kind: str, limits: Limits, ends: list[int]) -> wire.Stream:
+        """Start the process with `ends` as its stdout and stderr; the stream of its frames."""
+        ours, theirs = socket.socketpair()
         try:
             if kind == "spawn":
                 self.process = subprocess.Popen(
@@ -179,59 +207,81 @@ class Child:
                     stdin=subprocess.DEVNULL,
                     stdout=ends[0],
                     stderr=ends[1],
-                    env=engine.environment,
+                    env=self.engine.environment,
                     start_new_session=True,
                 )
                 self.pid = self.process.pid
             else:
                 try:
-                    self.server = engine.server(kind)
+                    self.server = self.engine.server(kind)
                     self.pid = self.server.fork([theirs.fileno(), *ends], limits.memory)
                 except ServerDied:  # killed since: the next one starts, and this cell in it
-                    self.server = engine.server(kind)
+                    self.server = self.engine.server(kind)
                     self.pid = self.server.fork([theirs.fileno(), *ends], limits.memory)
         finally:
             theirs.close()
-            for end in ends:
-                os.close(end)
-        self.engine = engine
-        engine.children.add(self)
-        self.channel = wire.Channel(ours)
-        if limits.timeout is not None:
-            self.channel.deadline = time.monotonic() + limits.timeout
-        self.receive()  # hello
-        self.start_s = time.perf_counter() - began
-        self.resident = self.memory("VmRSS")
+        return ours
+
+    def greet(self, limits: Limits) -> None:
+        """Wait for its hello."""
+        message, _ = self.receive()
+        if message.get("hello") != wire.VERSION:
+            said = f"says hello {message['hello']!a}" if "hello" in message else "says no hello"
+            raise CellError(self.told(f"{said}: this harness speaks version {wire.VERSION} of the wire"))
+
+    def told(self, text: str) -> str:
+        """A reason; of an external program with its name."""
+        return f"{self.name}: {text}" if self.name else text
 
     def ask(
         self, message: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None
     ) -> tuple[wire.Message, dict[str, NDArray[Any]]]:
-        """A request and its answer."""
+        """A request and its answer; `CellError` where what comes is none."""
         self.send(message, arrays)
-        return self.receive()
+        answer, found = self.receive()
+        if "ok" not in answer:
+            raise self.no_answer(answer)
+        return answer, found
 
     def send(self, message: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
         """One frame; `CellTimeout` or `CellDied` where it cannot be."""
+        self.asked = message.get("op")
         try:
             self.channel.send(message, arrays)
         except TimeoutError:
-            raise CellTimeout from None
-        except wire.Closed:
-            raise self.death() from None
+            raise self.late() from None
+        except wire.Closed as closed:
+            raise self.death(closed) from None
 
     def receive(self) -> tuple[wire.Message, dict[str, NDArray[Any]]]:
         """One frame; an `error` frame is raised as what it stands for."""
         try:
             message, arrays = self.channel.receive()
         except TimeoutError:
-            raise CellTimeout from None
-        except wire.Closed:
-            raise self.death() from None
+            raise self.late() from None
+        except wire.Closed as closed:
+            raise self.death(closed) from None
+        except wire.NoFrame:
+            raise
+        except wire.WireError as error:
+            raise CellError(self.told(str(error))) from None
+        if message.get("error") == "unsupported":
+            raise Unsupported(self.told(f"does not support {self.asked!a}, which every program must"))
         if "error" in message:
-            raise as_exception(message)
+            raise as_exception(message, self.told)
         return message, arrays
 
-    def death(self) -> CellDied:
+    def no_answer(self, message: Mapping[str, Any]) -> CellError:
+        """What came is a frame, but not what was asked for; as an exception."""
+        text = json.dumps(message)
+        text = text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+        return CellError(self.told(f"{text} is no answer to {self.asked!a}"))
+
+    def late(self) -> HarnessError:
+        """Its time is over, as an exception."""
+        return CellTimeout()
+
+    def death(self, closed: wire.Closed) -> CellDied:
         """Why the connection ended, as an exception."""
         status = self.wait(GRACE)
         if status is None:
@@ -306,14 +356,18 @@ class Child:
         return None if peak is None or self.resident is None else max(0, peak - self.resident)
 
 
-def as_exception(message: Mapping[str, Any]) -> Exception:
-    """An `error` frame as the exception that the same model would raise in this process."""
-    text, kinds = str(message.get("text", "")), message.get("kinds", [message["error"]])
+def as_exception(message: Mapping[str, Any], told: Callable[[str], str] = str) -> Exception:
+    """An `error` frame as the exception that the same model would raise in this process.
+
+    told: how a reason is given.
+    """
+    text, kinds = str(message.get("text", "")), message.get("kinds")
+    kinds = kinds if isinstance(kinds, list) else [message["error"]]
     for kind in (Diverged, InvalidModel, Unavailable, UsageError):
         if kind.__name__ in kinds:
-            return kind(text)
+            return kind(told(text))
     where = f" ({message['where']})" if message.get("where") else ""
-    error = CellError(f"{message['error']}: {text}{where}")
+    error = CellError(told(f"{message['error']}: {text}{where}"))
     said_so = bool({"RuntimeError", "OSError", "ImportError"} & set(kinds) and MEMORY_WORDS.search(text))
     error.out_of_memory = "MemoryError" in kinds or said_so
     return error

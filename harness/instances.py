@@ -19,7 +19,7 @@ def instance(found: Registry, name: str, backend: str, config: Mapping[str, Any]
 
     Raises `Unavailable` where this machine cannot run the backend.
     """
-    spec = found.model(name)
+    spec = found.model(name, backend)
     kind = registry.resolve(spec, backend)
     model = kind(v, config, np.random.default_rng(seed))
     model.device = "cuda" if backend == "cuda" else "cpu"

@@ -18,7 +18,7 @@ from harness.selection import Choice
 
 def blank_record(made: Plan, cell: Cell, run_id: str, parts: split.Split) -> Record:
     """What is known of a cell before it runs."""
-    choice, plugin = cell.choice, made.registry.plugin_of(cell.choice.spec.name)
+    choice, plugin = cell.choice, made.registry.plugin_of(cell.choice.spec.name, cell.choice.backend)
     corpora = {"train": parts.train, "dev": parts.dev.corpus, "test": parts.test.corpus}
     source = made.dataset.true_source
     entropy = getattr(source, "entropy_rate", None)

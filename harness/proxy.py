@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -10,17 +12,25 @@ from numpy.typing import NDArray
 
 from harness.contract import Floats, Ints, Model, Trial
 from harness.corpus import Corpus
-from harness.engine import Child, Engine, Limits
+from harness.engine import Child, Engine, Limits, Unsupported
 from harness.errors import InvalidModel
+from harness.program import BACKEND
+from harness.program_child import ProgramChild, opening
+
+MOST_SEED = 2**53  # every JSON reader holds whole numbers below it exactly
 
 
 class Proxy(Model):
-    """A model that lives in a cell's process; every method is one request."""
+    """A model that lives in a cell's process; every method is one request.
+
+    Where an external program does not support one that it need not, the contract's default is used.
+    """
 
     def __init__(self, child: Child, vocab_size: int, config: Mapping[str, Any]) -> None:
         super().__init__(vocab_size, config, np.random.default_rng(0))
         self.child = child
         self._params: dict[str, NDArray[Any]] | None = None
+        self._without: set[str] = set()  # requests that it does not support
 
     @property
     def params(self) -> dict[str, NDArray[Any]]:
@@ -38,7 +48,7 @@ class Proxy(Model):
     def warm_up(self, train: Corpus, trial: Trial) -> None:
         """Warm up in the child, on a few documents."""
         give(self.child, "few", train)
-        self.child.ask({"op": "warm_up", "seed": trial.seed})
+        self._offered({"op": "warm_up", "seed": trial.seed})
 
     def fit(self, train: Corpus, dev: Corpus, trial: Trial) -> None:
         """Fit in the child, which has the corpora already; checkpoints are answered from here."""
@@ -47,28 +57,37 @@ class Proxy(Model):
         while True:
             message, _ = self.child.receive()
             if "progress" in message:
-                done, total = message["progress"]
-                trial.progress(done, total, **message["scalars"])
+                done, total, scalars = progress_in(self.child, message)
+                trial.progress(done, total, **scalars)
             elif "checkpoint" in message:
                 nll = trial.checkpoint(self)
-                self.child.send({"op": "checked", "nll": nll})
-            else:
-                trial.targets_consumed = message["targets_consumed"]
+                self.child.send({"op": "checked", "nll": finite(nll)})
+            elif "ok" in message and isinstance(consumed := message.get("targets_consumed", 0), int):
+                trial.targets_consumed = consumed
                 return
+            else:
+                raise self.child.no_answer(message)
 
     def log_probs(self, inputs: Ints) -> Floats:
         """(B, T) -> (B, T, V)."""
-        return self._rows("log_probs", inputs)
+        return the_rows("log_probs", self.child.ask({"op": "log_probs"}, {"inputs": inputs})[1])
 
     def next_log_probs(self, inputs: Ints) -> Floats:
         """(B, T) -> (B, V)."""
-        return self._rows("next_log_probs", inputs)
+        rows = self._offered({"op": "next_log_probs"}, {"inputs": inputs})
+        return super().next_log_probs(inputs) if rows is None else the_rows("next_log_probs", rows)
 
-    def _rows(self, op: str, inputs: Ints) -> Floats:
-        _, arrays = self.child.ask({"op": op}, {"inputs": inputs})
-        if set(arrays) != {"rows"}:
-            raise InvalidModel(f"{op} returned no array")
-        return arrays["rows"]
+    def _offered(
+        self, request: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None
+    ) -> dict[str, NDArray[Any]] | None:
+        """The arrays that answer a request which a program need not support; None where it does not."""
+        if request["op"] in self._without:
+            return None
+        try:
+            return self.child.ask(request, arrays)[1]
+        except Unsupported:
+            self._without.add(request["op"])
+            return None
 
     def sample(
         self,
@@ -81,18 +100,54 @@ class Proxy(Model):
         prompt: Sequence[int] = (),
     ) -> list[Ints]:
         """Sample in the child, from the generator's state."""
-        _, arrays = self.child.ask(
+        arrays = self._offered(
             {
                 "op": "sample",
                 "n": n,
                 "max_length": max_length,
                 "rng": rng.bit_generator.state,
+                "seed": int(deepcopy(rng).integers(MOST_SEED)),
                 "temperature": temperature,
                 "top_k": top_k,
                 "prompt": [int(token) for token in prompt],
             }
         )
-        return np.split(arrays["tokens"], np.cumsum(arrays["lengths"])[:-1])
+        if arrays is None:
+            return super().sample(n, max_length, rng, temperature=temperature, top_k=top_k, prompt=prompt)
+        return documents(arrays)
+
+
+def finite(nll: float) -> float | None:
+    """An NLL as JSON can hold it."""
+    return nll if math.isfinite(nll) else None
+
+
+def the_rows(op: str, arrays: Mapping[str, NDArray[Any]]) -> Floats:
+    """The one array that answers a request for rows."""
+    if set(arrays) != {"rows"}:
+        raise InvalidModel(f"{op} returned no array")
+    return arrays["rows"]
+
+
+def documents(arrays: Mapping[str, NDArray[Any]]) -> list[Ints]:
+    """The sampled documents that stand one after the other in `tokens`, `lengths` of them each."""
+    if set(arrays) != {"tokens", "lengths"}:
+        raise InvalidModel(f"sample returned the arrays {sorted(arrays)}, not tokens and lengths")
+    tokens, lengths = arrays["tokens"], arrays["lengths"]
+    counted = lengths.ndim == 1 and lengths.dtype.kind in "iu" and not (lengths < 0).any()
+    if not counted or tokens.shape != (lengths.sum(),):
+        raise InvalidModel(f"sample returned tokens of shape {tokens.shape}; its lengths say otherwise")
+    return np.split(tokens, np.cumsum(lengths)[:-1])[: len(lengths)]
+
+
+def progress_in(child: Child, message: Mapping[str, Any]) -> tuple[int, int, dict[str, float]]:
+    """Targets done, targets in total and the scalars of a progress frame."""
+    try:
+        done, total = message["progress"]
+        scalars = message.get("scalars", {}).items()
+        return int(done), int(total), {str(name): float(value) for name, value in scalars}
+    except (TypeError, ValueError, AttributeError):
+        raise child.no_answer(message) from None
 
 
 def give(child: Child, part: str, corpus: Corpus) -> None:
@@ -117,11 +172,18 @@ def opened(
 ) -> tuple[Child, Callable[[int], Proxy]]:
     """A started cell that has its data, and a function that makes a new instance from a seed.
 
-    request: plugins, model, backend, config, vocabulary, device, context.
+    request: plugins, model, backend, config, vocabulary, device, context. An external program is
+    started itself, whatever `kind` says, and told what concerns it.
     """
-    child = engine.start(kind, limits)
+    external = request["backend"] == BACKEND
+    child: Child
+    if external:
+        child = ProgramChild(engine, request["config"]["program"], limits)
+    else:
+        child = engine.start(kind, limits)
     try:
-        child.ask({"op": "open", "threads": limits.threads, **request})
+        told = opening(request) if external else request
+        child.ask({"op": "open", "threads": limits.threads, **told})
         for part, corpus in corpora.items():
             give(child, part, corpus)
     except BaseException:

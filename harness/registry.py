@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import pluggy
 
-from harness import hookspecs
+from harness import hookspecs, program
 from harness.contract import DatasetSpec, Model, ModelSpec
 from harness.errors import Unavailable, UnknownName, UsageError
 
@@ -59,14 +59,21 @@ class Registry:
             if p.error
         ]
 
-    def model(self, name: str) -> ModelSpec:
-        """The model of that name, or `UnknownName` with the nearest one."""
+    def model(self, name: str, backend: str | None = None) -> ModelSpec:
+        """The model of that name, or `UnknownName` with the nearest one.
+
+        backend: of a model that was chosen. What runs an external program nobody has registered.
+        """
+        if backend == program.BACKEND:
+            return program.spec(name)
         if name not in self.models:
             raise UnknownName("model", name, self.models)
         return self.models[name]
 
-    def plugin_of(self, model: str) -> Plugin:
+    def plugin_of(self, model: str, backend: str | None = None) -> Plugin:
         """Who brought a model."""
+        if backend == program.BACKEND:
+            return Plugin(model, "external program", "")
         return next(plugin for plugin in self.plugins if model in plugin.models)
 
 
@@ -153,6 +160,8 @@ def validate(spec: ModelSpec) -> None:
     """Raise `ValueError` or `TypeError` where a spec contradicts itself."""
     if not spec.backends:
         raise ValueError(f"model {spec.name!a} has no backend")
+    if program.BACKEND in spec.backends:
+        raise ValueError(f"model {spec.name!a}: the backend {program.BACKEND!a} is for external programs")
     for overrides in (spec.config, *spec.presets.values()):
         for key, value in overrides.items():
             if type(value) not in (bool, int, float, str):  # numpy's floats are no JSON

@@ -66,7 +66,7 @@ def execute(
         if not made.how.in_process and made.cells:  # its server loads while we look around
             first = made.cells[0].choice
             kind = engine.server_kind(first.requires, cuda=first.cuda)
-            if kind != "spawn":
+            if kind != "spawn" and not first.external:
                 processes.server(kind)
         return work(made, folder_path, watcher, processes, fresh=fresh)
 
@@ -193,7 +193,7 @@ class Shift:
             return
         how = self.made.how
         began = time.perf_counter()
-        start = self.processes.kind_for(choice.requires, cuda=choice.cuda)
+        start = backend if choice.external else self.processes.kind_for(choice.requires, cuda=choice.cuda)
         waited = time.perf_counter() - began  # the first cell of its kind waits for its server
         with self.turns.shared():
             child, make = opened(
@@ -323,7 +323,7 @@ def verdict(error: BaseException, phase: Phase, timeout: float | None) -> tuple[
             return "diverged", f"parameter {bad!r} is not finite"
         return "invalid", text
     if isinstance(error, engine.CellTimeout):
-        return "timeout", f"{phase.name}: over the limit of {timeout:g} s"
+        return "timeout", f"{phase.name}: over the limit of {timeout:g} s" + (f": {text}" if text else "")
     if isinstance(error, MemoryError) or getattr(error, "out_of_memory", False):
         return "out-of-memory", f"{phase.name}: {text or 'not enough memory'}"
     if isinstance(error, HarnessError):

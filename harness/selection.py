@@ -3,7 +3,8 @@
 mlp@numba:context=8,hidden=300,count-bigram     two models; an item with `=` continues the first
 count-bigram:k=0/0.1/1                          a grid of three
 all · *@* · mlp@*                               every model · every backend · every backend of one
-mixture:of=ngram+gru(hidden=256;layers=2)       brackets protect what stands inside
+mixture:of=ngram+gru(hidden=256;layers=2)       brackets protect what stands inside, "…" does too
+mine@exec:program=./mine,k=0.5                  an external program with an option of its own
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from harness import program
 from harness.contract import ModelSpec
 from harness.errors import UnknownName, UsageError
-from harness.registry import Registry, code_hash, default_backend, missing
+from harness.registry import NAME, Registry, code_hash, default_backend, missing
 
 
 @dataclass(frozen=True)
@@ -46,19 +48,38 @@ class Choice:
         return self.backend == "cuda" or any(each.cuda for each in self.members)
 
     @property
+    def external(self) -> bool:
+        """Whether it is a program of its own, not a plugin's class."""
+        return self.backend == program.BACKEND
+
+    @property
+    def runs_program(self) -> bool:
+        """Whether it, or something that it builds inside, is one."""
+        return self.external or any(each.runs_program for each in self.members)
+
+    @property
     def code_hash(self) -> str:
-        """Of the sources that hold its class."""
+        """Of the sources that hold its class, or of the program."""
+        if self.external:
+            return program.code_hash(self.config["program"])
         return code_hash(self.spec.backends[self.backend])
 
     @cached_property
     def missing(self) -> str | None:
         """Why it cannot run here, or None; told without importing it."""
+        if self.external:
+            return program.missing(self.config["program"])
         inside = (f"{each.spec.name}: {each.missing}" for each in self.members if each.missing)
         return missing(self.spec, self.backend) or next(inside, None)
 
     @property
     def given(self) -> dict[str, Any]:
-        """What differs from the defaults (from the preset, where one was named), and a grid's axes."""
+        """What differs from the defaults (from the preset, where one was named), and a grid's axes.
+
+        Of an external program all: it has no defaults that we know.
+        """
+        if self.external:
+            return dict(self.config)
         base = dict(self.spec.config) | dict(self.spec.presets.get(self.preset or "", {}))
         given = {key: value for key, value in self.config.items() if key in self.axes or base[key] != value}
         return ({"preset": self.preset} if self.preset else {}) | given
@@ -66,7 +87,10 @@ class Choice:
     @property
     def label(self) -> str:
         """The selection that chooses exactly this: `mlp@numpy:context=8`."""
-        options = ",".join(f"{key}={render(value)}" for key, value in self.given.items())
+        spelt = {key: render(value) for key, value in self.given.items()}
+        if self.external:
+            spelt = {key: program.spell(key, value) for key, value in self.given.items()}
+        options = ",".join(f"{key}={text}" for key, text in spelt.items())
         return f"{self.spec.name}@{self.backend}" + (f":{options}" if options else "")
 
 
@@ -109,26 +133,33 @@ def items(selections: Sequence[str]) -> list[str]:
 
 
 def cut(text: str, separator: str) -> list[str]:
-    """Split at a separator that stands in no bracket."""
-    pieces, depth = [""], 0
+    """Split at a separator that stands neither in a bracket nor between double quotes."""
+    pieces, depth, quoted = [""], 0, False
     for character in text:
-        depth += (character == "(") - (character == ")")
+        quoted ^= character == '"'
+        depth += 0 if quoted else (character == "(") - (character == ")")
         if depth < 0:
             break
-        if character == separator and depth == 0:
+        if character == separator and depth == 0 and not quoted:
             pieces.append("")
         else:
             pieces[-1] += character
     if depth:
         raise UsageError(f"brackets do not match in {text!r}")
+    if quoted:
+        raise UsageError(f"double quotes do not match in {text!r}")
     return pieces
 
 
 def expand(registry: Registry, item: str, device: str | None) -> list[Choice]:
     """The choices of one item: its backends times its grid."""
     head, _, options = item.partition(":")
-    name, at, backend = head.partition("@")
-    specs = list(registry.models.values()) if name in ("all", "*") else [registry.model(name.strip())]
+    name, at, backend = (word.strip() for word in head.partition("@"))
+    if backend == program.BACKEND:
+        return programs(name, options)
+    if not at and name not in registry.models and options.startswith("program="):
+        raise UsageError(f"{item}: an external program is written {name}@{program.BACKEND}:{options}")
+    specs = list(registry.models.values()) if name in ("all", "*") else [registry.model(name)]
     known = {each for spec in specs for each in spec.backends}
     if at and backend != "*" and backend not in known:
         where = f" of {name}" if len(specs) == 1 else ""
@@ -148,6 +179,18 @@ def expand(registry: Registry, item: str, device: str | None) -> list[Choice]:
     return choices
 
 
+def programs(name: str, options: str) -> list[Choice]:
+    """The choices of an external program: one for every combination of its `a/b/c` values."""
+    if not NAME.fullmatch(name) or name == "all":
+        raise UsageError(f"{name}@{program.BACKEND}: give the program a name of its own, like my-model")
+    axes = axes_of(name, options, whole=("program",))
+    choices = []
+    for values in itertools.product(*axes.values()):
+        config = program.configuration(name, dict(zip(axes, values, strict=True)))
+        choices.append(Choice(program.spec(name, config), program.BACKEND, config))
+    return choices
+
+
 def with_members(registry: Registry, choice: Choice) -> Choice:
     """The choice with the models that it builds inside; a wrong one is told as its own mistake.
 
@@ -164,19 +207,26 @@ def with_members(registry: Registry, choice: Choice) -> Choice:
 
 def grid(spec: ModelSpec, backend: str, options: str) -> list[Choice]:
     """One choice for every combination of the `a/b/c` values."""
-    axes: dict[str, list[str]] = {}
-    for option in cut(options, ",") if options else []:
-        key, equals, values = option.partition("=")
-        if not equals:
-            raise UsageError(f"{spec.name}: {option!r} is not KEY=VALUE")
-        if key.strip() in axes:
-            raise UsageError(f"{spec.name}: {key.strip()} is given twice (a grid is {key.strip()}=a/b)")
-        axes[key.strip()] = cut(values.strip(), "/")
+    axes = axes_of(spec.name, options)
     varied = frozenset(key for key, values in axes.items() if len(values) > 1 and key in spec.config)
     return [
         configure(spec, backend, dict(zip(axes, values, strict=True)), varied)
         for values in itertools.product(*axes.values())
     ]
+
+
+def axes_of(owner: str, options: str, whole: Sequence[str] = ()) -> dict[str, list[str]]:
+    """The options of an item, each with its values; those of the keys in `whole` are no grid."""
+    axes: dict[str, list[str]] = {}
+    for option in cut(options, ",") if options else []:
+        key, equals, values = option.partition("=")
+        key, values = key.strip(), values.strip()
+        if not equals:
+            raise UsageError(f"{owner}: {option!r} is not KEY=VALUE")
+        if key in axes:
+            raise UsageError(f"{owner}: {key} is given twice (a grid is {key}=a/b)")
+        axes[key] = [values] if key in whole else cut(values, "/")
+    return axes
 
 
 def configure(

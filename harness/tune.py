@@ -130,6 +130,8 @@ def chosen(made: Plan, model: str) -> tuple[Choice, set[str]]:
             f"tune takes one model, and {model!r} is {len(made.cells)}: --space holds what is varied"
         )
     base = made.cells[0].choice
+    if base.external:
+        raise UsageError(f"tune does not know what {model} takes: try a grid in run, key=0.1/1/10")
     parts = made.split_for(base)
     if parts.in_sample or parts.dev_from_train or parts.dev.absent is not None:
         why = "is in-sample" if parts.in_sample else "has no dev part"

@@ -5,17 +5,18 @@
 8 bytes   length of the payload, unsigned little-endian
 header    JSON, UTF-8: the message; `arrays` lists [name, dtype, shape] in payload order
 payload   the arrays, C order, little-endian, one after the other
+
+docs/wire.md says which messages there are.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import socket
 import struct
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ MAGIC = b"nch1"
 HEAD = struct.Struct("<4sIQ")
 MOST_HEADER = 1 << 20
 MOST_PAYLOAD = 1 << 34
+AT_ONCE = 1 << 26  # bytes that are made room for before they have come: a head may lie
 DTYPES = frozenset(("|b1", "|u1", "|i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8", "<f2", "<f4", "<f8"))
 
 Message = dict[str, Any]
@@ -37,8 +39,36 @@ class WireError(HarnessError, ConnectionError):
     """What came is no frame."""
 
 
+class NoFrame(WireError):
+    """Bytes that begin no frame: something else was written where frames are read."""
+
+    def __init__(self, begins: bytes) -> None:
+        super().__init__(f"expected a frame, got the bytes {begins!a}")
+        self.begins = begins
+
+
 class Closed(WireError):
-    """The other side has gone."""
+    """The other side has gone; `inside` a frame, where it had begun one."""
+
+    def __init__(self, *, inside: bool = False) -> None:
+        super().__init__("the other side has closed its connection" + " inside a frame" * inside)
+        self.inside = inside
+
+
+class Stream(Protocol):
+    """What frames go over: a connected stream socket, or what behaves like one."""
+
+    def settimeout(self, seconds: float | None, /) -> None:
+        """How long each of the following may wait."""
+
+    def recv_into(self, buffer: memoryview, /) -> int:
+        """Read what is there, at most the buffer; 0 at the end. `TimeoutError` where nothing comes."""
+
+    def sendall(self, buffer: bytes | memoryview, /) -> None:
+        """Write all of it; `BrokenPipeError` where nobody reads, `TimeoutError` where nobody does in time."""
+
+    def close(self) -> None:
+        """Close it; again is harmless."""
 
 
 def encode(message: Mapping[str, Any], arrays: Arrays) -> list[bytes | memoryview]:
@@ -62,9 +92,10 @@ def decode_head(head: bytes) -> tuple[int, int]:
     """Lengths of header and payload; `WireError` where the bytes begin no frame."""
     magic, header, payload = HEAD.unpack(head)
     if magic != MAGIC:
-        raise WireError(f"expected a frame, got the bytes {head[:8]!a}")
+        raise NoFrame(head)
     if header > MOST_HEADER or payload > MOST_PAYLOAD:
-        raise WireError(f"a frame of {header:,} + {payload:,} bytes is over the limit")
+        limit = f"{MOST_HEADER:,} + {MOST_PAYLOAD:,}"
+        raise WireError(f"a frame of {header:,} + {payload:,} bytes is over the limit, {limit}")
     return header, payload
 
 
@@ -72,7 +103,7 @@ def decode(header: bytes, payload: bytearray) -> tuple[Message, dict[str, NDArra
     """The message and its arrays (views of the payload, writable)."""
     try:
         message = json.loads(header)
-        listed = message.pop("arrays")
+        listed = message.pop("arrays", ())
         arrays, first = {}, 0
         for name, dtype, shape in listed:
             if dtype not in DTYPES or any(not isinstance(n, int) or n < 0 for n in shape):
@@ -83,7 +114,7 @@ def decode(header: bytes, payload: bytearray) -> tuple[Message, dict[str, NDArra
             piece = np.frombuffer(payload, np.dtype(dtype), math.prod(shape), first)
             arrays[str(name)] = piece.reshape(shape)
             first += size
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise WireError(f"a frame with an unreadable header: {error}") from None
     if first != len(payload):
         raise WireError("a frame with bytes that no array claims")
@@ -91,9 +122,9 @@ def decode(header: bytes, payload: bytearray) -> tuple[Message, dict[str, NDArra
 
 
 class Channel:
-    """Frames over a connected stream socket. Times out at `deadline` (of `clock`), where there is one."""
+    """Frames over a stream. Times out at `deadline` (of `clock`), where there is one."""
 
-    def __init__(self, sock: socket.socket, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, sock: Stream, clock: Callable[[], float] = time.monotonic) -> None:
         self.sock = sock
         self.clock = clock
         self.deadline: float | None = None
@@ -105,29 +136,37 @@ class Channel:
                 self._wait()
                 self.sock.sendall(buffer)
         except (BrokenPipeError, ConnectionResetError):
-            raise Closed("the other side has closed its connection") from None
+            raise Closed from None
 
     def receive(self) -> tuple[Message, dict[str, NDArray[Any]]]:
         """The next frame; `Closed` at its end, `TimeoutError` at the deadline."""
-        header, payload = decode_head(bytes(self._exactly(HEAD.size)))
+        header, payload = decode_head(bytes(self._exactly(HEAD.size, begins=MAGIC)))
         return decode(bytes(self._exactly(header)), self._exactly(payload))
 
-    def _exactly(self, size: int) -> bytearray:
-        buffer = bytearray(size)
-        view, got = memoryview(buffer), 0
+    def _exactly(self, size: int, begins: bytes = b"") -> bytearray:
+        """So many bytes; `NoFrame` as soon as they do not begin as they must.
+
+        begins: the start of a head. Without it they stand inside a frame.
+        """
+        buffer, got = bytearray(min(size, AT_ONCE)), 0
         while got < size:
+            if got == len(buffer):  # what was announced does come: twice the room
+                buffer.extend(bytes(min(got, size - got)))
             self._wait()
-            try:
-                n = self.sock.recv_into(view[got:])
-            except ConnectionResetError:
-                n = 0
+            with memoryview(buffer) as view:
+                try:
+                    n = self.sock.recv_into(view[got:])
+                except ConnectionResetError:
+                    n = 0
             if n == 0:
-                raise Closed("the other side has closed its connection")
+                raise Closed(inside=got > 0 or not begins)
             got += n
+            if not (begins.startswith(buffer[:got]) or buffer.startswith(begins)):
+                raise NoFrame(bytes(buffer[:got]))
         return buffer
 
     def _wait(self) -> None:
-        """Arm the socket's timeout with what is left until the deadline."""
+        """Arm the stream's timeout with what is left until the deadline."""
         if self.deadline is None:
             self.sock.settimeout(None)
             return

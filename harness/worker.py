@@ -5,6 +5,7 @@ python -m harness.worker FD    a child that is started afresh (CUDA); others are
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import socket
@@ -144,7 +145,7 @@ class Cell:
                 while True:
                     request, arrays = self.channel.receive()
                     if request.get("op") == "checked":
-                        return float(request["nll"])
+                        return math.inf if request["nll"] is None else float(request["nll"])
                     self.answer(request, arrays)
             finally:
                 self.model = kept

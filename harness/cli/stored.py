@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from harness.corpus import Alphabet, Kind
     from harness.record import Record
     from harness.registry import Registry
+    from harness.selection import Choice
     from harness.split import Split
     from harness.store import Run
 
@@ -53,7 +54,8 @@ class Stored:
     @property
     def context(self) -> int | None:
         """How far back the model looks."""
-        return self.registry.model(self.record.model).context_of(self.record.config)
+        spec = self.registry.model(self.record.model, self.record.backend)
+        return spec.context_of(self.record.config)
 
     def data(self) -> Split:
         """The parts of the run's data; `HarnessError` where they are not to be had any more."""
@@ -93,25 +95,25 @@ def data_of(record: Record, known: Registry) -> Split:
 def fetch(name: str, run: str, results: Path | None, plugins: Sequence[Path]) -> Stored:
     """The model of that name; a `UsageError` says what the run holds where it holds no such model."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is loaded: see environment
-    from harness import notebook, registry, selection, store
+    from harness import notebook, program, registry, selection, store
 
     found = store.read(store.find(options.folder(results), run))
     options.warn(found.warnings)
     record = pick(found, name)
     known = registry.discover(plugins)
     options.warn(known.problems)
-    if record.model not in known.models:
+    if record.backend != program.BACKEND and record.model not in known.models:
         raise UsageError(
             f"model {record.model!a} of {record.plugin.distribution} is not installed: "
             "install it, or name its file with --plugin"
         )
-    for member in (known.models[record.model].members or (lambda config: ()))(record.config):
-        try:
-            selection.one(known, member)
-        except UsageError as error:
-            raise UsageError(
-                f"{name_of(record)!a}: {error}; a plugin's file is named with --plugin"
-            ) from None
+    spec = known.model(record.model, record.backend)
+    try:
+        chosen = selection.with_members(known, selection.Choice(spec, record.backend, record.config))
+    except UsageError as error:
+        raise UsageError(f"{name_of(record)!a}: {error}; a plugin's file is named with --plugin") from None
+    if chosen.runs_program:
+        ask_for(known, chosen, name)
     model = notebook.Result(found, known).model(record)
     if model is None:
         raise UsageError(
@@ -119,6 +121,20 @@ def fetch(name: str, run: str, results: Path | None, plugins: Sequence[Path]) ->
             "harness run fits it again"
         )
     return Stored(found, record, known, model)
+
+
+def ask_for(known: Registry, chosen: Choice, name: str) -> None:
+    """Start no program that a run file alone names: the file may be a stranger's. `name` must choose it."""
+    from harness import selection
+    from harness.report import clean
+
+    try:
+        same = selection.one(known, " ".join(name.split()).partition(" #")[0]).key == chosen.key
+    except UsageError:
+        same = False  # a label of the table, or a model's name alone
+    if not same:
+        full = clean(chosen.label)
+        raise UsageError(f"{name!a} starts an external program: name it in full, {full!a}")
 
 
 def pick(run: Run, name: str) -> Record:
@@ -157,11 +173,14 @@ def name_of(record: Record) -> str:
 
 def spellings(record: Record) -> set[str]:
     """The names of one configuration, its seed left out: as a table, or as `--models` spells it."""
+    from harness import program
     from harness.columns import called
 
     bases = record.model, f"{record.model}@{record.backend}"
     chosen = called(record, repeat=False).removeprefix(bases[1])  # ":context=8"
+    quoted = ",".join(f"{key}={program.spell(key, value)}" for key, value in record.options.items())
     tabled = record.label.removeprefix(record.model)  # " context=8"
     return {base + options for base in bases for options in (chosen, tabled)} | {
-        f"{record.label}@{record.backend}"
+        f"{record.label}@{record.backend}",
+        f"{bases[1]}:{quoted}",
     }
