@@ -77,6 +77,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "lr_range": {"fit", "plan", "record", "seeds", "space", "tune"},
     "picture": {"formats", "lr_range"},
     "notebook": STAGES | SERVICES | {"instances", "plan", "measure", "runner"},
+    "held": STAGES | SERVICES | {"plan"},
+    "rederive": STAGES | SERVICES | {"measure", "held"},
+    "verify": STAGES | SERVICES | {"compare", "columns", "held", "rederive"},
+    "rerun": STAGES | SERVICES | {"plan", "runner", "columns", "held", "rederive"},
     "published": {"settings"},
     "scorecard": {"record", "store", "published", "compare", "columns", "notes", "figures", "formats"},
     "suite": STAGES
