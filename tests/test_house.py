@@ -81,6 +81,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rederive": STAGES | SERVICES | {"measure", "held"},
     "verify": STAGES | SERVICES | {"compare", "columns", "held", "rederive"},
     "rerun": STAGES | SERVICES | {"plan", "runner", "columns", "held", "rederive"},
+    "causes": set(),
+    "doctor": {"causes"},
+    "author_file": {"causes"},
+    "reference": STAGES | SERVICES | {"causes", "instances"},
     "published": {"settings"},
     "scorecard": {"record", "store", "published", "compare", "columns", "notes", "figures", "formats"},
     "suite": STAGES

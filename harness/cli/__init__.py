@@ -25,6 +25,7 @@ VERBS = {
     "score": "Score a text under a model of a stored run.",
     "compare": "Compare models, runs or files of scores, paired.",
     "verify": "Derive the figures of a stored run again from its scores.",
+    "doctor": "Tell why your number differs from ours.",
     "data": "Describe or fetch a dataset.",
     "config": "Show what is set, and where each value came from.",
     "completion": "Print the script that lets a shell complete commands.",
