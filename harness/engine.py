@@ -73,7 +73,7 @@ class Limits:
 class Server:
     """A process that forks cells."""
 
-    def __init__(self, kind: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, kind: str, environment: Mapping[str, str], cwd: Path | None = None) -> None:
         ours, theirs = socket.socketpair()
         command = [
             sys.executable, "-m", "harness.server", PRELOADS[kind], str(theirs.fileno()),
@@ -83,6 +83,7 @@ class Server:
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             env=dict(environment),
+            cwd=cwd,
             start_new_session=True,
         )
         theirs.close()
@@ -208,6 +209,7 @@ class Child:
                     stdout=ends[0],
                     stderr=ends[1],
                     env=self.engine.environment,
+                    cwd=self.engine.cwd,
                     start_new_session=True,
                 )
                 self.pid = self.process.pid
@@ -381,10 +383,20 @@ def server_kind(requires: Collection[str], *, cuda: bool) -> str:
 
 
 class Engine:
-    """The servers of one run; a context manager."""
+    """The servers of one run; a context manager.
 
-    def __init__(self, threads: int) -> None:
-        self.environment = {**os.environ, **thread_variables(threads)}
+    environment, cwd: variables beside ours, and the working directory of all its processes.
+    """
+
+    def __init__(
+        self, threads: int, environment: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> None:
+        self.environment = {**os.environ, **thread_variables(threads), **(environment or {})}
+        self.cwd = cwd
+        if cwd is not None:  # what is found from here by a relative path is found from there too
+            first = (environment or {}).get("PYTHONPATH", "").split(os.pathsep)
+            places = [*filter(None, first), *map(os.path.abspath, sys.path)]
+            self.environment["PYTHONPATH"] = os.pathsep.join(places)
         self.children: set[Child] = set()
         self._servers: dict[str, Server] = {}
         self._lock = threading.Lock()
@@ -405,7 +417,7 @@ class Engine:
                 found.close()
                 found = None
             if found is None:
-                self._servers[kind] = Server(kind, self.environment)
+                self._servers[kind] = Server(kind, self.environment, self.cwd)
             return self._servers[kind]
 
     def kind_for(self, requires: Collection[str], *, cuda: bool) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from harness.contract import Model, WindowModel
 from harness.errors import UsageError
 from harness.registry import Registry
 from harness.seeds import derive
+from harness.selection import Choice
 
 
 def instance(found: Registry, name: str, backend: str, config: Mapping[str, Any], v: int, seed: int) -> Model:
@@ -36,3 +37,16 @@ def instance(found: Registry, name: str, backend: str, config: Mapping[str, Any]
 
     model.builder = builder
     return model
+
+
+def opening(choice: Choice, plugins: Sequence[str], v: int) -> dict[str, Any]:
+    """What a cell's process is told to open: the model as it was chosen, and V."""
+    return {
+        "plugins": list(plugins),
+        "model": choice.spec.name,
+        "backend": choice.backend,
+        "config": dict(choice.config),
+        "vocabulary": v,
+        "device": "cuda" if choice.backend == "cuda" else "cpu",
+        "context": choice.spec.context_of(choice.config),
+    }

@@ -21,7 +21,7 @@ from harness import __version__, engine, environment, evaluate, registry, sample
 from harness.contract import Model, Trial
 from harness.errors import Diverged, HarnessError, InvalidModel, StoreError, Unavailable
 from harness.fit import Fitted, fit, not_finite
-from harness.instances import instance
+from harness.instances import instance, opening
 from harness.interrupts import Interrupts
 from harness.measure import blank_record, dev_nll, measure, to_target
 from harness.plan import Cell, Plan, plan
@@ -200,15 +200,7 @@ class Shift:
                 self.processes,
                 start,
                 engine.Limits(how.timeout, how.memory, how.threads),
-                {
-                    "plugins": list(how.plugins),
-                    "model": name,
-                    "backend": backend,
-                    "config": dict(choice.config),
-                    "vocabulary": v,
-                    "device": "cuda" if backend == "cuda" else "cpu",
-                    "context": choice.spec.context_of(choice.config),
-                },
+                opening(choice, how.plugins, v),
                 {"train": parts.train, "dev": parts.dev.corpus},
             )
         record.timings.start_s = waited + child.start_s

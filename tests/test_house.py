@@ -85,6 +85,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "doctor": {"causes"},
     "author_file": {"causes"},
     "reference": STAGES | SERVICES | {"causes", "instances"},
+    "subject": STAGES | SERVICES | {"instances", "engine", "proxy"},
+    "checks_rows": STAGES | SERVICES | {"subject"},
+    "audit": {"engine", "subject", "checks_rows"},
     "published": {"settings"},
     "scorecard": {"record", "store", "published", "compare", "columns", "notes", "figures", "formats"},
     "suite": STAGES
