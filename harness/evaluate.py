@@ -2,7 +2,7 @@
 
 Line data is scored blind: the parent asks for one row after each distinct prefix (`next_log_probs`)
 and no model sees what it is scored on. Running text, training NLL and throughput use whole rows
-(`log_probs`); `disagreement` holds the two paths together.
+(`log_probs`); `harness.agreement` holds the two paths together.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def blind_targets(model: Model, corpus: Corpus) -> Float64s:
         alive = np.flatnonzero(corpus.lengths >= k)
         used, row = np.unique(which[alive], return_inverse=True)
         prefixes = prefixes[used]
-        rows = _ask(model.next_log_probs, prefixes, v)  # (P, V)
+        rows = ask(model.next_log_probs, prefixes, v)  # (P, V)
         targets = corpus.tokens[corpus.offsets[alive] + k].astype(np.int64)
         scored[corpus.offsets[alive] + k - 1] = -rows[row, targets]
         longer = corpus.lengths[alive] > k
@@ -112,13 +112,13 @@ def by_document(scored: Float64s, corpus: Corpus) -> Scores:
     return Scores(sums, corpus.lengths, int(np.isinf(scored).sum()))
 
 
-def _ask(ask: Ask, inputs: Ints, v: int) -> Float64s:
+def ask(method: Ask, inputs: Ints, v: int) -> Float64s:
     """`next_log_probs` in calls that fit in memory: (P, T) -> (P, V), checked and normalised."""
     at_once = max(1, CELLS_A_CALL // (inputs.shape[1] * v))
     answers = []
     for first in range(0, len(inputs), at_once):
         some = np.ascontiguousarray(inputs[first : first + at_once])
-        answers.append(normalised(ask(some), (len(some), v), "next_log_probs"))
+        answers.append(normalised(method(some), (len(some), v), "next_log_probs"))
     return answers[0] if len(answers) == 1 else np.concatenate([np.zeros((0, v)), *answers])
 
 
@@ -208,7 +208,7 @@ def by_windows(model: Model, corpus: Corpus, context: int) -> Scores:
     """Any corpus under a model that sees `context` characters: one row a distinct context, exact."""
     context = max(1, context)
     contexts, inverse = corpus.unique_windows(context)  # (U, context), (N,)
-    rows = _ask(model.next_log_probs, contexts, corpus.alphabet.size)  # (U, V)
+    rows = ask(model.next_log_probs, contexts, corpus.alphabet.size)  # (U, V)
     scored = -rows[inverse, corpus.tokens[1:]]  # (N,)
     if corpus.kind == "text":
         return in_blocks(scored)
@@ -238,46 +238,6 @@ def score_train(model: Model, corpus: Corpus, context: int | None) -> Scores:
     if context is not None and context <= 16:
         return by_windows(model, corpus, context)
     return whole(model, corpus) if corpus.kind == "lines" else running(model, corpus, context)
-
-
-def disagreement(
-    model: Model,
-    corpus: Corpus,
-    context: int | None,
-    tolerance: float,
-    rng: np.random.Generator,
-    documents: int = 32,
-) -> str | None:
-    """How the model contradicts itself on sampled line documents, or None.
-
-    The rows of `log_probs` on padded whole documents must equal those of `next_log_probs` on every
-    prefix alone, and, where a context is promised, on the last `context` characters alone.
-    """
-    if corpus.kind != "lines" or not len(corpus):
-        return None
-    v = corpus.alphabet.size
-    chosen = np.sort(rng.choice(len(corpus), min(documents, len(corpus)), replace=False))
-    inputs, _, mask = corpus.batch(chosen)  # (B, T)
-    rows = checked(model.log_probs(inputs), (*inputs.shape, v))  # (B, T, V)
-    for k in range(1, inputs.shape[1] + 1):
-        alive = mask[:, k - 1]
-        here = normalised(rows[alive, k - 1], (int(alive.sum()), v))  # (A, V)
-        views = {"its prefix alone": inputs[alive, :k]}
-        if context is not None and max(1, context) < k:
-            views[f"the last {max(1, context)} characters"] = inputs[alive, k - max(1, context) : k]
-        for seen, view in views.items():
-            alone = _ask(model.next_log_probs, view, v)  # (A, V)
-            if moved(here, alone, tolerance):
-                return f"log_probs at position {k} differs from next_log_probs on {seen}"
-    return None
-
-
-def moved(a: Float64s, b: Float64s, tolerance: float) -> bool:
-    """Whether two arrays of log-probabilities differ by more than tolerance·max(1, |value|)."""
-    with np.errstate(invalid="ignore"):
-        difference = np.where(a == b, 0.0, np.abs(a - b))  # −inf equals −inf
-    scale = np.maximum(1.0, np.minimum(np.abs(a), np.abs(b)))
-    return bool((difference > tolerance * scale).any())
 
 
 def throughput(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import evaluate, split, statistics
+from harness import agreement, evaluate, split, statistics
 from harness.contract import Model
 from harness.errors import InvalidModel, UsageError
 from harness.plan import DEV_CHOOSES, Cell, Plan
@@ -110,7 +110,7 @@ def measure(
         scores = evaluate.score(model, part.corpus, context)
         rng = np.random.default_rng(derive(record.seed, "agreement", name))
         # only now: whole documents must not be seen before they are scored
-        if problem := evaluate.disagreement(model, part.corpus, context, tolerance, rng):
+        if problem := agreement.disagreement(model, part.corpus, context, tolerance, rng):
             raise InvalidModel(problem)
         text = part.corpus.kind == "text"
         units = np.arange(len(scores.sums)) if text else part.units

@@ -36,7 +36,7 @@ class Proxy(Model):
     def params(self) -> dict[str, NDArray[Any]]:
         """The model's parameters, fetched once after a fit."""
         if self._params is None:
-            _, self._params = self.child.ask({"op": "params"})
+            self._params = self.fetch()
         return self._params
 
     @params.setter
@@ -44,6 +44,11 @@ class Proxy(Model):
         self._params = value
         if value:
             self.child.ask({"op": "load"}, value)
+
+    def fetch(self) -> dict[str, NDArray[Any]]:
+        """The parameters as they are in the child now."""
+        _, found = self.child.ask({"op": "params"})
+        return found
 
     def warm_up(self, train: Corpus, trial: Trial) -> None:
         """Warm up in the child, on a few documents."""
@@ -88,6 +93,12 @@ class Proxy(Model):
         except Unsupported:
             self._without.add(request["op"])
             return None
+
+    def echoed(self, inputs: Ints) -> tuple[Floats, Ints | None]:
+        """`log_probs`, and the inputs as the model has left them; None where the cell does not tell."""
+        _, arrays = self.child.ask({"op": "log_probs", "echo": True}, {"inputs": inputs})
+        left = arrays.pop("inputs", None)
+        return the_rows("log_probs", arrays), left
 
     def sample(
         self,

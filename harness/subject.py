@@ -27,7 +27,9 @@ from harness.selection import Choice
 
 DOCUMENTS = 2_000  # all parts together
 CHARACTERS = 100_000  # the same, where documents are long
-STEPS = 200  # of every fit
+STEPS = 200  # of every fit, or fewer where they are slow:
+FEWER = (200, 100, 50, 20, 10)
+SECONDS = 1.0  # what they may take
 
 Outcome = Literal["pass", "fail", "n/a"]
 Make = Callable[[int], Proxy]
@@ -60,6 +62,7 @@ class Subject:
     _house: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, init=False, repr=False)
     _broken: Exception | None = field(default=None, init=False, repr=False)
     _until: float | None = field(default=None, init=False, repr=False)
+    _steps: int | None = field(default=None, init=False, repr=False)
 
     def __enter__(self) -> Subject:
         if not can_isolate():
@@ -91,8 +94,25 @@ class Subject:
 
     @property
     def steps(self) -> int:
-        """The budget of every fit: the spec's own, at most 200 steps."""
-        return min(STEPS, self.choice.spec.steps_of(self.choice.config) or STEPS)
+        """The budget of every fit: the spec's own, at most 200 and as many as take about a second.
+
+        The first to ask waits for a pilot of 10 steps, in a process of its own.
+        """
+        if self._steps is None:
+            self._steps = min(STEPS, self.choice.spec.steps_of(self.choice.config) or STEPS)
+            if self._steps > FEWER[-1]:
+                a_step = self._pilot(FEWER[-1]) / FEWER[-1]
+                affordable = next((n for n in FEWER if n * a_step <= SECONDS), FEWER[-1])
+                self._steps = min(self._steps, affordable)
+        return self._steps
+
+    def _pilot(self, steps: int) -> float:
+        """Seconds that a fit of so many steps takes, warm-up apart."""
+        with self.process() as make:
+            make(self.fit_seed).warm_up(few(self.parts.train), Trial(self.fit_seed))
+            before = time.perf_counter()
+            self.fit(make, warm_up=False, steps=steps)
+            return time.perf_counter() - before
 
     @property
     def fit_seed(self) -> int:
@@ -145,13 +165,14 @@ class Subject:
         *,
         warm_up: bool = True,
         parts: split.Split | None = None,
+        steps: int | None = None,
     ) -> Proxy:
         """A new instance, fitted as `run` does it: a throw-away one is warmed up before.
 
-        parts: those of the process. Raises what the fit raises, `Diverged` for parameters that are
-        not finite.
+        parts: those of the process. steps: in place of the subject's. Raises what the fit raises,
+        `Diverged` for parameters that are not finite.
         """
-        parts = parts or self.parts
+        parts, steps = parts or self.parts, steps or self.steps
         seed = self.fit_seed if seed is None else seed
         device = "cuda" if self.choice.backend == "cuda" else "cpu"
 
@@ -161,7 +182,7 @@ class Subject:
                 raise UsageError(f"checkpoint: {parts.dev.absent}")
             return nll
 
-        trial = Trial(seed, device, self.threads, steps=self.steps, on_checkpoint=dev_nll)
+        trial = Trial(seed, device, self.threads, steps=steps, on_checkpoint=dev_nll)
         if warm_up:
             make(seed).warm_up(few(parts.train), trial)
         model = make(seed)

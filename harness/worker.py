@@ -101,7 +101,10 @@ class Cell:
         if op == "fit":
             return self.fit(model, message), {}
         if op == "log_probs":
-            return {"ok": True}, model.log_probs(arrays["inputs"])
+            rows = model.log_probs(arrays["inputs"])
+            if message.get("echo") and isinstance(rows, np.ndarray):  # an audit: what has become of them
+                return {"ok": True}, {"rows": rows, "inputs": arrays["inputs"]}
+            return {"ok": True}, rows
         if op == "next_log_probs":
             return {"ok": True}, model.next_log_probs(arrays["inputs"])
         if op == "sample":

@@ -9,7 +9,7 @@ import pytest
 
 torch: Any = pytest.importorskip("torch")
 
-from harness import Alphabet, Corpus, Trial, evaluate, registry, selection  # noqa: E402
+from harness import Alphabet, Corpus, Trial, agreement, evaluate, registry, selection  # noqa: E402
 from harness.contract import Config  # noqa: E402
 from harness.errors import UsageError  # noqa: E402
 from harness_plugins.attention import Transformer, TransformerModel  # noqa: E402
@@ -420,7 +420,7 @@ def test_the_harness_accepts_documents_longer_than_the_block(letters: Alphabet, 
     choice = selection.one(registry.discover(), f"{name}:{size},block=6,{PLAIN}")
     made = model(f"{name}:{size},block=6,{PLAIN}")
     context = choice.spec.context_of(choice.config)
-    assert evaluate.disagreement(made, lines, context, 1e-4, np.random.default_rng(0)) is None
+    assert agreement.disagreement(made, lines, context, 1e-4, np.random.default_rng(0)) is None
     by_rows = evaluate.whole(made, lines).nll
     assert evaluate.score(made, lines, context).nll == pytest.approx(by_rows, abs=1e-5)
     assert evaluate.score_train(made, lines, context).nll == pytest.approx(by_rows, abs=1e-5)

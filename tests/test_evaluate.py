@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from harness import Alphabet, Corpus, Model, Trial, evaluate, split
+from harness import Alphabet, Corpus, Model, Trial, agreement, evaluate, split
 from harness.contract import Floats, Ints, sliding
 from harness.corpus import Batch
 from harness.errors import InvalidModel
@@ -575,7 +575,7 @@ def names(letters: Alphabet) -> Corpus:
 
 def problem(model: Model, corpus: Corpus, context: int | None = None, tolerance: float = 1e-4) -> str | None:
     """What `disagreement` finds, always on the same documents."""
-    return evaluate.disagreement(model, corpus, context, tolerance, np.random.default_rng(0))
+    return agreement.disagreement(model, corpus, context, tolerance, np.random.default_rng(0))
 
 
 class Leaking(Remembering):
@@ -677,16 +677,46 @@ def test_p_of_zero_agrees_with_itself(names: Corpus) -> None:
 )
 def test_how_far_a_row_may_move(a: float, b: float, verdict: bool) -> None:
     """Tolerance times max(1, |value|), and never between −inf and a number."""
-    assert evaluate.moved(np.array([[a]]), np.array([[b]]), 1e-4) is verdict
+    assert agreement.moved(np.array([[a]]), np.array([[b]]), 1e-4) is verdict
 
 
 def test_disagreement_reads_some_documents_only(names: Corpus) -> None:
-    """At most 32 line documents are looked at, and nothing of running text or of an empty part."""
+    """At most 32 line documents are looked at, all of them whole first; nothing of an empty part."""
     model = Remembering(27)
     assert problem(model, names) is None
-    assert [len(call) for call in model.whole_calls] == [32]
-    assert problem(Leaking(4), prose(50)) is None
+    assert len(model.whole_calls[0]) == 32
+    assert max(len(call) for call in model.whole_calls) == 32
     assert problem(model, Corpus.from_documents([], names.alphabet)) is None
+
+
+class ShortInputs(Remembering):
+    """Rows of fewer than five inputs follow another law; the fast path and whole documents do not."""
+
+    def log_probs(self, inputs: Ints) -> Floats:
+        """(B, T) -> (B, T, V)."""
+        rows = super().log_probs(inputs)
+        return np.roll(rows, 1, axis=-1) if inputs.shape[1] < 5 else rows
+
+
+def test_a_model_that_moves_when_its_inputs_are_cut_is_caught(names: Corpus) -> None:
+    """Every shorter T is asked of `log_probs` itself, not only of the fast path."""
+    assert problem(ShortInputs(27), names) == "log_probs moves when the inputs are cut after position 1"
+
+
+def test_running_text_is_held_together_too() -> None:
+    """Windows as they are scored: the fast path, cut windows, and boundaries in place of what follows."""
+    assert problem(Remembering(4), prose(700)) is None
+    assert "differs from next_log_probs" in (problem(Leaking(4), prose(700)) or "")
+    assert "boundaries" in (problem(LooksAtTheEnd(4), prose(700)) or "")
+    assert problem(Remembering(4), prose(1)) is None
+
+
+def test_long_documents_are_looked_at_in_part(letters: Alphabet) -> None:
+    """What a check reads does not grow with the square of a document's length."""
+    documents = Corpus.from_documents(["ab" * 1000] * 40, letters)
+    model = Remembering(27)
+    assert problem(model, documents) is None
+    assert sum(call.size for call in model.whole_calls + model.next_calls) < 120_000
 
 
 def test_disagreement_ignores_rows_on_padding(names: Corpus) -> None:
