@@ -87,8 +87,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "author_file": {"causes"},
     "reference": STAGES | SERVICES | {"causes", "instances"},
     "subject": STAGES | SERVICES | {"instances", "engine", "proxy"},
-    "checks_rows": STAGES | SERVICES | {"subject"},
-    "audit": {"engine", "subject", "checks_rows"},
+    "moves": STAGES | SERVICES | {"agreement", "subject"},
+    "checks_rows": STAGES | SERVICES | {"moves", "subject"},
+    "checks_fit": STAGES | SERVICES | {"moves", "subject"},
+    "audit": {"engine", "subject", "checks_rows", "checks_fit"},
     "published": {"settings"},
     "scorecard": {"record", "store", "published", "compare", "columns", "notes", "figures", "formats"},
     "suite": STAGES
