@@ -28,8 +28,6 @@ from harness.engine import CellTimeout
 from harness.errors import HarnessError
 from harness.subject import Finding, Subject
 
-VERSION = 1  # of the checks: what an older version has found no longer counts
-
 Check = Callable[[Subject], Finding]
 
 # In the order of the certificate, which is that of docs/audit.md.

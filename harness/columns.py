@@ -165,6 +165,21 @@ def rests_on(row: Standing) -> str | None:
     return "; ".join(dict.fromkeys(r.rests_on for r in row.counted if r.status == "ok")) or None
 
 
+def audited(row: Standing) -> str | None:
+    """`13/13`, or the checks that failed; None where there is no certificate."""
+    found = row.record.audit
+    if found is None:
+        return None
+    if found.failed:
+        return f"failed: {', '.join(found.failed)}"
+    return f"{found.passed}/{found.passed}"
+
+
+def audit_date(row: Standing) -> str | None:
+    """The day of the certificate."""
+    return None if row.record.audit is None else row.record.audit.date
+
+
 # ---- texts of a row
 
 
@@ -351,6 +366,13 @@ COLUMNS = (
         "rests on",
         lambda row: as_it_is(rests_on(row)),
         {"rests_on": rests_on},
+        words=True,
+    ),
+    Column(
+        "audit",
+        "audit",
+        lambda row: as_it_is(audited(row)),
+        {"audit": audited, "audit_date": audit_date},
         words=True,
     ),
     Column("reason", "reason", lambda row: as_it_is(reason(row)), {"reason": reason}, words=True),

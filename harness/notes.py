@@ -77,7 +77,26 @@ def notes(rows: Sequence[Standing], looks: int | None = None, width: int | None 
             f"True source: entropy rate {data.entropy_rate:.4f} nats per target; excess is paired with "
             "its own scores."
         )
-    return [*lines, *target_notes(rows), *warnings(rows), *remarks(rows)]
+    return [*lines, *target_notes(rows), *audits(rows, width), *warnings(rows), *remarks(rows)]
+
+
+def audits(rows: Sequence[Standing], width: int | None = None) -> list[str]:
+    """Which rows have a certificate; nothing where none has. A failed audit is a warning."""
+    by_audit: dict[str, list[str]] = {}
+    failures = []
+    for row in rows:
+        found, name = row.record.audit, called_row(row)
+        if found is not None and found.failed:
+            failures.append(
+                clean(f"WARNING {name} failed its audit ({found.date}): {', '.join(found.failed)}.")
+            )
+        else:
+            said = "not audited" if found is None else f"passed {found.passed}/{found.passed}"
+            by_audit.setdefault(said, []).append(name)
+    if not failures and set(by_audit) <= {"not audited"}:
+        return []
+    said = "; ".join(f"{what}: {', '.join(names)}" for what, names in by_audit.items())
+    return [*(filled(clean(f"Audit: {said}."), width) if said else []), *failures]
 
 
 def target_notes(rows: Sequence[Standing]) -> list[str]:

@@ -113,6 +113,15 @@ class Plugin(msgspec.Struct, kw_only=True):
     code_hash: str | None = None
 
 
+class Audit(msgspec.Struct, kw_only=True):
+    """What `harness audit` had found of the model's code when the cell was run."""
+
+    date: str  # UTC, ISO 8601
+    passed: int  # checks
+    failed: list[str]  # names of checks
+    not_applicable: int = 0
+
+
 class Target(msgspec.Struct, kw_only=True):
     """When a fit came to a dev NLL that was asked for (`--target`)."""
 
@@ -160,6 +169,7 @@ class Record(msgspec.Struct, kw_only=True):
     sample_statistics: SampleStatistics | None = None
     environment: dict[str, Any] = {}
     plugin: Plugin
+    audit: Audit | None = None  # None: not audited
 
     @property
     def label(self) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness import __version__, engine, environment, evaluate, registry, sample, store
+from harness import __version__, certificate, engine, environment, evaluate, registry, sample, store
 from harness.contract import Model, Trial
 from harness.errors import Diverged, HarnessError, InvalidModel, StoreError, Unavailable
 from harness.fit import Fitted, fit, not_finite
@@ -26,7 +26,7 @@ from harness.interrupts import Interrupts
 from harness.measure import blank_record, dev_nll, measure, to_target
 from harness.plan import Cell, Plan, plan
 from harness.proxy import opened
-from harness.record import Header, Record, Status, finite
+from harness.record import Audit, Header, Record, Status, finite
 from harness.seeds import derive
 from harness.split import Split
 from harness.turns import Turns
@@ -166,6 +166,7 @@ class Shift:
         """One cell, from fit to record, under a guard: what a plugin does becomes its status."""
         parts = self.made.split_for(cell.choice)
         record = blank_record(self.made, cell, self.writer.path.stem, parts)
+        record.audit = self.audited(cell)
         phase = Phase()
         try:
             with self.housed(cell, parts, record) as make:
@@ -179,6 +180,15 @@ class Shift:
         if self.made.target is not None:
             record.target = to_target(record, self.made.target)
         return record
+
+    def audited(self, cell: Cell) -> Audit | None:
+        """What an audit has found of this cell's model, where it is kept beside the run."""
+        try:
+            found = certificate.find(self.writer.path.parent, cell.choice)
+        except StoreError as error:
+            self.watcher.warned(str(error))
+            return None
+        return None if found is None else found.audit
 
     @contextlib.contextmanager
     def housed(self, cell: Cell, parts: Split, record: Record) -> Iterator[Callable[[], Model]]:

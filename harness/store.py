@@ -173,19 +173,9 @@ class Writer:
         return self._side(name, content)
 
     def _side(self, name: str, content: bytes) -> str:
-        folder = side_folder(self.path)
         if Path(name).name != name:
             raise StoreError(f"{name!a} is no name of a side file")
-        try:
-            folder.mkdir(exist_ok=True)
-            partial = folder / f".{name}.part"
-            with partial.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(folder / name)
-        except OSError as error:
-            raise StoreError(f"{folder / name}: {error.strerror or error}") from None
+        write_whole(side_folder(self.path) / name, content)
         return name
 
     def _write(self, kind: str, value: msgspec.Struct) -> None:
@@ -200,6 +190,21 @@ class Writer:
                 raise StoreError(f"{self.path}: {error.strerror or error}") from None
             finally:
                 self.writing = False
+
+
+def write_whole(path: Path, content: bytes) -> Path:
+    """Write a file so that a reader finds all of it or nothing: beside its place, synced, then renamed."""
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror or error}") from None
+    return path
 
 
 def claim(target: Path) -> None:

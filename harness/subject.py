@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from harness import split
+from harness.certificate import Finding, Outcome
 from harness.contract import Model, Trial
 from harness.corpus import Alphabet
 from harness.dataset import Dataset
@@ -25,26 +25,15 @@ from harness.proxy import Proxy, opened
 from harness.seeds import derive
 from harness.selection import Choice
 
+__all__ = ["Finding", "Make", "Outcome", "Subject", "subject"]
+
 DOCUMENTS = 2_000  # all parts together
 CHARACTERS = 100_000  # the same, where documents are long
 STEPS = 200  # of every fit, or fewer where they are slow:
 FEWER = (200, 100, 50, 20, 10)
 SECONDS = 1.0  # what they may take
 
-Outcome = Literal["pass", "fail", "n/a"]
 Make = Callable[[int], Proxy]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one check found; text: figures, the smallest counter-example, or why it does not apply."""
-
-    name: str
-    outcome: Outcome
-    text: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.outcome}" + (f" – {self.text}" if self.text else "")
 
 
 @dataclass(eq=False)

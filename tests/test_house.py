@@ -72,7 +72,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "measure": STAGES | SERVICES | {"agreement", "plan"},
     "turns": set(),
     "interrupts": {"store"},
-    "runner": STAGES | SERVICES | {"instances", "interrupts", "turns", "plan", "measure", "engine", "proxy"},
+    "runner": STAGES
+    | SERVICES
+    | {"certificate", "instances", "interrupts", "turns", "plan", "measure", "engine", "proxy"},
     "space": {"contract", "selection"},
     "tune": {"compare", "plan", "record", "seeds", "selection", "space", "statistics"},
     "lr_range": {"fit", "plan", "record", "seeds", "space", "tune"},
@@ -87,6 +89,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "author_file": {"causes"},
     "reference": STAGES | SERVICES | {"causes", "instances"},
     "subject": STAGES | SERVICES | {"instances", "engine", "proxy"},
+    "certificate": {"record", "selection", "store"},
+    "subject": STAGES | SERVICES | {"certificate", "instances", "engine", "proxy"},
     "moves": STAGES | SERVICES | {"agreement", "subject"},
     "checks_rows": STAGES | SERVICES | {"moves", "subject"},
     "checks_fit": STAGES | SERVICES | {"moves", "subject"},

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 VERBS = {
     "run": "Train, score, time and tabulate models on equal terms.",
     "tune": "Search a model's options on dev; learning-rate range test.",
+    "audit": "Check a model against its contract; keep a certificate.",
     "list": "Show models, datasets, suites, plugins or runs.",
     "show": "Print a stored run again.",
     "sample": "Draw from a model of a stored run.",
@@ -111,7 +112,7 @@ def show_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
     cls=Verbs,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 ok; 2 wrong usage or input; 3 no cell ok; 4 a cell failed; 5 a cell is "
-    "invalid; 6 the store is damaged or not writable; 130 interrupted.",
+    "invalid or a check of an audit failed; 6 the store is damaged or not writable; 130 interrupted.",
 )
 @click.option(
     "--version",

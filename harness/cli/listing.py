@@ -34,7 +34,7 @@ def command(what: str, plugins: tuple[Path, ...], results: Path | None, as_json:
         found = registry.discover(plugins)
         options.warn(found.problems)
         tables: dict[str, Callable[[Registry], Rows]] = {
-            "models": models,
+            "models": lambda found: models(found, options.folder(results)),
             "datasets": datasets,
             "plugins": plugins_table,
         }
@@ -47,8 +47,8 @@ def command(what: str, plugins: tuple[Path, ...], results: Path | None, as_json:
     click.echo(simple(rows) or f"no {what}")
 
 
-def models(found: Registry) -> Rows:
-    """One row a backend, with availability told without importing it."""
+def models(found: Registry, results: Path) -> Rows:
+    """One row a backend: whether it can run, told without importing it, and its certificate."""
     from harness.registry import availability
 
     return [
@@ -56,11 +56,32 @@ def models(found: Registry) -> Rows:
             "model": spec.name if position == 0 else "",
             "backend": backend,
             "available": "no: " + reason if reason else "yes",
+            "audit": audited(found, f"{spec.name}@{backend}", results),
             "description": spec.description if position == 0 else "",
         }
         for spec in found.models.values()
         for position, (backend, reason) in enumerate(availability(spec).items())
     ]
+
+
+def audited(found: Registry, model: str, results: Path) -> str:
+    """`passed 13/13 2026-10-03`, what failed, or `not audited`: of the default options and this code."""
+    from harness import certificate, selection
+    from harness.errors import StoreError, UsageError
+
+    try:
+        kept = certificate.find(results, selection.one(found, model))
+    except StoreError as error:
+        options.warn([str(error)])
+        kept = None
+    except UsageError:  # a default that cannot be: `harness run` says so
+        kept = None
+    if kept is None:
+        return "not audited"
+    audit = kept.audit
+    if audit.failed:
+        return f"failed {audit.date}: {', '.join(audit.failed)}"
+    return f"passed {audit.passed}/{audit.passed} {audit.date}"
 
 
 def datasets(found: Registry) -> Rows:
