@@ -209,13 +209,14 @@ def check_stateless(subject: Subject) -> Finding:
     inputs, mask = some_inputs(subject, name)  # (B, T)
     other, other_mask = some_inputs(subject, "scored in between")
     moves, before = Moves(subject.tolerance), model.fetch()
-    rows, last = whole_rows(model, inputs, mask), last_rows(model, inputs[:, :1])
-    for how, between in (("the same call again", False), ("after other text", True)):
-        if between:
-            whole_rows(model, other, other_mask)
-            last_rows(model, other[:, :1])
-        moves.compare(rows, whole_rows(model, inputs, mask), how, inputs.shape[1])
-        moves.compare(last, last_rows(model, inputs[:, :1]), f"{how}, next_log_probs", 1)
+    rows = whole_rows(model, inputs, mask)
+    moves.compare(rows, whole_rows(model, inputs, mask), "the same call again", inputs.shape[1])
+    last = last_rows(model, inputs[:, :1])
+    moves.compare(last, last_rows(model, inputs[:, :1]), "the same call again, next_log_probs", 1)
+    whole_rows(model, other, other_mask)
+    moves.compare(rows, whole_rows(model, inputs, mask), "after other text", inputs.shape[1])
+    last_rows(model, other[:, :1])
+    moves.compare(last, last_rows(model, inputs[:, :1]), "after other text, next_log_probs", 1)
     _, left = model.echoed(inputs)
     if left is not None and not np.array_equal(left, inputs):
         b, t = np.argwhere(left != inputs)[0].tolist()

@@ -95,6 +95,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "checks_rows": STAGES | SERVICES | {"moves", "subject"},
     "checks_fit": STAGES | SERVICES | {"moves", "subject"},
     "audit": {"engine", "subject", "checks_rows", "checks_fit"},
+    "testing": STAGES | SERVICES | {"plan", "engine", "subject", "audit"},
     "published": {"settings"},
     "scorecard": {"record", "store", "published", "compare", "columns", "notes", "figures", "formats"},
     "suite": STAGES

@@ -41,7 +41,7 @@ SPECS = [
         check=mixture_options,
         words={"weights": ("dev", "held-out")},
         uses_dev=lambda config: config["weights"] == "dev",
-        stochastic=True,
+        stochastic=None,  # as its members
         paper="Jelinek & Mercer 1980, Interpolated estimation of Markov source parameters",
         description="several models, their probabilities weighted by EM on dev",
     ),
