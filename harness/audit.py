@@ -6,6 +6,7 @@ hangs, has failed.
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ from harness.checks_rows import (
     check_stateless,
 )
 from harness.engine import CellTimeout
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UnknownName
 from harness.subject import Finding, Subject
 
 Check = Callable[[Subject], Finding]
@@ -48,6 +49,18 @@ CHECKS: dict[str, Check] = {
     # "nothing off the clock": check_nothing_off_the_clock,
     "backends agree": check_backends_agree,
 }
+
+
+def named(given: Iterable[str]) -> list[str]:
+    """Checks by their names, or as they are typed more easily: `save-load`; all, where none is given.
+
+    Raises `UnknownName`.
+    """
+    typed = {re.sub("[ ,]+", "-", name): name for name in CHECKS}
+    for name in given:
+        if name not in CHECKS and name not in typed:
+            raise UnknownName("check", name, typed)
+    return list(dict.fromkeys(typed.get(name, name) for name in given)) or list(CHECKS)
 
 
 def findings(

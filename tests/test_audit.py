@@ -13,7 +13,7 @@ import pytest
 from harness import audit, plan, registry, selection, split
 from harness.certificate import Finding
 from harness.engine import Engine
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UnknownName
 from harness.moves import Move, Moves, different
 from harness.subject import DOCUMENTS, STEPS, Subject, some, subject
 
@@ -62,7 +62,11 @@ def test_no_honest_model_is_accused(found: registry.Registry, processes: Engine,
         ("looksfortheend", "causal", r"^[a-z ]+: T=\d+, row 0, .* \(also: "),
         ("seesfar", "context", r"^replaced: T=2, row 1, .* \(also: cut away, replaced, next_log_probs\)$"),
         ("batchstatistics", "batch-independent", r"^alone: T=1, row 0, |^alone: T=\d+, row \d+, "),
-        ("remembers", "stateless", r"^the same call again: T=\d+, row 0, "),
+        (
+            "remembers",
+            "stateless",
+            r"^the same call again, next_log_probs: T=1, row 0, .* \(also: the same call again, ",
+        ),
         ("writesinputs", "stateless", r"^log_probs wrote into its inputs: T=\d+, position \d+ is 1, was \d$"),
         ("learnswhilescored", "stateless", r"^scoring changed parameter 'law'\[0, 0\]: "),
         ("hashseed", "deterministic", r"^a second fit with the same seed differs in parameter 'hash'\[0\]: "),
@@ -136,6 +140,14 @@ def test_a_model_that_hangs_has_failed(found: registry.Registry, processes: Engi
         assert hanging.fitted.params  # the fit itself is quick
         assert audit.examine(hanging, "causal", 1.0) == Finding("causal", "fail", "not done after 1 s")
         assert audit.examine(hanging, "deterministic", 120).outcome == "pass"
+
+
+def test_checks_are_named_as_they_are_printed_or_typed() -> None:
+    """Spaces and commas may be dashes; each once, all where none is named."""
+    assert audit.named(["save-load", "causal", "save, load"]) == ["save, load", "causal"]
+    assert audit.named([]) == list(audit.CHECKS)
+    with pytest.raises(UnknownName, match="did you mean 'seed-honoured'"):
+        audit.named(["seed-honored"])
 
 
 # ---- the subject

@@ -51,7 +51,7 @@ Row = dict[str, Any]
     "checks",
     multiple=True,
     metavar="NAME",
-    help='Only this check: causal, "save, load"; may be given again. No certificate is kept then.',
+    help="Only this check: causal, save-load; may be given again. No certificate is kept then.",
 )
 @click.option(
     "--timeout",
@@ -82,13 +82,10 @@ def command(
     from harness import audit, plan, registry, selection
     from harness import split as splits
     from harness.engine import Engine
-    from harness.errors import UnknownName
     from harness.subject import subject
 
     form = options.chosen_format(form, as_json)
-    if unknown := [name for name in checks if name not in audit.CHECKS]:
-        raise UnknownName("check", unknown[0], audit.CHECKS)
-    names = list(dict.fromkeys(checks)) or list(audit.CHECKS)
+    names = audit.named(checks)
     seconds = plan.parse_seconds(timeout)
     found = registry.discover(plugins)
     options.warn(found.problems)
