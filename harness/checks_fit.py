@@ -13,7 +13,7 @@ from harness.contract import Ints, Model
 from harness.corpus import BOUNDARY, Alphabet
 from harness.errors import DataError
 from harness.evaluate import Float64s
-from harness.moves import Mask, Moves, Params, different, last_rows, some_inputs, whole_rows
+from harness.moves import Mask, Moves, different, last_rows, numbers, some_inputs, whole_rows
 from harness.registry import missing
 from harness.seeds import derive
 from harness.subject import Finding, Subject
@@ -56,11 +56,6 @@ def same_bits(rows: Float64s, again: Float64s) -> str | None:
     b, t, token = unequal[0].tolist()
     values = float(again[b, t, token]), float(rows[b, t, token])
     return f"row {t}, ln p of character {token}: {values[0]!r}, was {values[1]!r}"
-
-
-def numbers(params: Params) -> str:
-    """`23 parameters`."""
-    return f"{sum(value.size for value in params.values()):,} parameters"
 
 
 def check_seed_honoured(subject: Subject) -> Finding:

@@ -11,7 +11,17 @@ from harness.contract import Model
 from harness.corpus import BOUNDARY, Corpus, Ints
 from harness.errors import InvalidModel
 from harness.evaluate import Float64s, checked, normalised
-from harness.moves import LONGEST, Mask, Moves, different, last_rows, some_inputs, whole_rows
+from harness.moves import (
+    LONGEST,
+    Mask,
+    Moves,
+    different,
+    how_many,
+    last_rows,
+    numbers,
+    some_inputs,
+    whole_rows,
+)
 from harness.subject import Finding, Subject
 
 PREFIXES = 500
@@ -136,7 +146,7 @@ def check_causal(subject: Subject) -> Finding:
         appended = (column >= lengths[:, None]) & (column < lengths[:, None] + extra)
         longer[appended] = rng.integers(1, v, int(appended.sum()))
         moves.compare(rows, partly(model, longer, width, mask), "random appended", width + extra)
-    return moves.finding("causal", f"{len(inputs)} documents")
+    return moves.finding("causal", how_many(subject, inputs))
 
 
 def partly(model: Model, inputs: Ints, k: int, mask: Mask | None = None) -> Float64s:
@@ -196,7 +206,7 @@ def check_batch_independent(subject: Subject) -> Finding:
         together = last_rows(model, inputs[same, :length])
         known = rows[same, length - 1 : length]
         moves.compare(known, together, "together, next_log_probs", length, length - 1)
-    return moves.finding("batch-independent", f"{len(inputs)} documents")
+    return moves.finding("batch-independent", how_many(subject, inputs))
 
 
 def check_stateless(subject: Subject) -> Finding:
@@ -224,5 +234,5 @@ def check_stateless(subject: Subject) -> Finding:
         return Finding(name, "fail", f"log_probs wrote into its inputs: T={inputs.shape[1]}, {values}")
     if changed := different(before, model.fetch()):
         return Finding(name, "fail", f"scoring changed {changed}")
-    unseen = "" if left is not None else "; whether inputs are written to cannot be seen here"
-    return moves.finding(name, f"{len(before)} parameters unchanged{unseen}")
+    unchanged = numbers(before) + ("" if left is None else " and the inputs")  # a program may not show them
+    return moves.finding(name, f"{unchanged} unchanged")

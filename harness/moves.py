@@ -95,6 +95,11 @@ def some_inputs(subject: Subject, name: str, documents: int = 32) -> tuple[Ints,
     return inputs, np.ones(inputs.shape, bool)
 
 
+def how_many(subject: Subject, inputs: Ints) -> str:
+    """`32 documents`, or windows of running text."""
+    return f"{len(inputs)} {'documents' if subject.parts.train.kind == 'lines' else 'windows'}"
+
+
 def whole_rows(model: Model, inputs: Ints, mask: Mask | None = None) -> Float64s:
     """`log_probs` of inputs (B, T), normalised: (B, T, V), 0 on padding."""
     v = model.vocab_size
@@ -126,3 +131,8 @@ def different(before: Params, after: Params) -> str | None:
             at = tuple(unequal[0].tolist())
             return f"parameter {name!r}{list(at)}: {b[at]!r}, was {a[at]!r}"
     return None
+
+
+def numbers(params: Params) -> str:
+    """`23 parameters`."""
+    return f"{sum(value.size for value in params.values()):,} parameters"
