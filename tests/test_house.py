@@ -88,7 +88,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "doctor": {"causes"},
     "author_file": {"causes"},
     "reference": STAGES | SERVICES | {"causes", "instances"},
-    "subject": STAGES | SERVICES | {"instances", "engine", "proxy"},
     "certificate": {"record", "selection", "store"},
     "subject": STAGES | SERVICES | {"certificate", "instances", "engine", "proxy"},
     "moves": STAGES | SERVICES | {"agreement", "subject"},
