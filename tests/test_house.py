@@ -96,6 +96,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "audit": {"engine", "subject", "checks_rows", "checks_fit"},
     "testing": STAGES | SERVICES | {"plan", "engine", "subject", "audit"},
     "published": {"settings"},
+    "scaffold": set(),
     "scorecard": {"record", "store", "published", "compare", "columns", "notes", "figures", "formats"},
     "suite": STAGES
     | SERVICES

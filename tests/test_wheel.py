@@ -47,6 +47,9 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
     suites = sorted((ROOT / "harness/suites").glob("*.toml"))
     assert suites
     assert {f"harness/suites/{file.name}" for file in suites} <= set(names)
+    template = sorted((ROOT / "harness/template").rglob("*.tmpl"))
+    assert len(template) > 10
+    assert {file.relative_to(ROOT).as_posix() for file in template} <= set(names)
     languages = sorted((ROOT / "datasets/harness_datasets/names").glob("*.txt"))
     assert {f"harness_datasets/names/{file.name}" for file in languages} <= set(names)
     assert not any("makemore-names" in name or "shakespeare" in name for name in names)

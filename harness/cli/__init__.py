@@ -27,6 +27,7 @@ VERBS = {
     "compare": "Compare models, runs or files of scores, paired.",
     "verify": "Derive the figures of a stored run again from its scores.",
     "doctor": "Tell why your number differs from ours.",
+    "new": "Write a package with a model of your own to begin with.",
     "data": "Describe or fetch a dataset.",
     "config": "Show what is set, and where each value came from.",
     "completion": "Print the script that lets a shell complete commands.",
