@@ -216,7 +216,7 @@ def test_an_installed_package_has_its_row(fresh: Path) -> None:
     nll = {row["model"]: row["metrics"]["test_nll"] for row in rows["records"] if row["status"] == "ok"}
     assert set(nll) == set(NAMES.values())
     assert nll["counted-pairs"] == pytest.approx(2.5677, abs=5e-5)  # that of count-bigram, in the README
-    assert max(nll["blended-counts"], nll["small-net"]) < 2.45
+    assert max(nll["blended-counts"], nll["small-net"]) < 2.5
 
 
 @pytest.mark.parametrize("kind", NAMES)
