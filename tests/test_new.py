@@ -211,8 +211,8 @@ def test_an_installed_package_is_a_plugin(fresh: Path) -> None:
 def test_an_installed_package_has_its_row(fresh: Path) -> None:
     """`harness run --models NAME` scores each; those that look further back are ahead of the pairs."""
     pytest.importorskip("torch")
-    names = ",".join(NAMES.values())
-    rows = json.loads(command(fresh, "harness", "run", "--models", names, "--budget", "300steps", "--json"))
+    names, quickly = ",".join(NAMES.values()), ("--budget", "300steps", "--in-process", "--json")
+    rows = json.loads(command(fresh, "harness", "run", "--models", names, *quickly))
     nll = {row["model"]: row["metrics"]["test_nll"] for row in rows["records"] if row["status"] == "ok"}
     assert set(nll) == set(NAMES.values())
     assert nll["counted-pairs"] == pytest.approx(2.5677, abs=5e-5)  # that of count-bigram, in the README
