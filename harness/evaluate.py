@@ -167,7 +167,7 @@ def running_targets(model: Model, corpus: Corpus, context: int | None = None) ->
     """
     v = corpus.alphabet.size
     scored = np.zeros(corpus.targets)  # (N,)
-    overlap = max(WINDOW - STRIDE, context or 0)
+    overlap = overlap_for(context)
     for starts, width in text_windows(corpus, overlap):
         where = starts[:, None] + np.arange(width)  # (B, T)
         inputs = corpus.tokens[where].astype(np.int64)
@@ -178,6 +178,16 @@ def running_targets(model: Model, corpus: Corpus, context: int | None = None) ->
             fresh = 0 if start == 0 else overlap
             scored[start + fresh : start + width] = values[fresh:]
     return scored
+
+
+def overlap_for(context: int | None) -> int:
+    """How much of a window the one before it has scored: 128 inputs, or a longer promised context."""
+    return max(WINDOW - STRIDE, context or 0)
+
+
+def window_start(target: int, overlap: int) -> int:
+    """The first input of the window that scores a target of running text (both from 0)."""
+    return max(0, (target - overlap) // STRIDE) * STRIDE
 
 
 def text_windows(corpus: Corpus, overlap: int) -> Iterator[tuple[Ints, int]]:
@@ -255,7 +265,7 @@ def throughput(
     if corpus.kind == "lines":
         calls = [corpus.batch(documents).inputs for documents in batches(corpus)]
     else:
-        overlap = max(WINDOW - STRIDE, context or 0)
+        overlap = overlap_for(context)
         calls = [
             corpus.tokens[starts[:, None] + np.arange(width)].astype(np.int64)
             for starts, width in text_windows(corpus, overlap)
