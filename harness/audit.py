@@ -18,6 +18,7 @@ from harness.checks_fit import (
     check_save_load,
     check_seed_honoured,
 )
+from harness.checks_law import check_code_length
 from harness.checks_rows import (
     check_batch_independent,
     check_causal,
@@ -41,7 +42,7 @@ CHECKS: dict[str, Check] = {
     "deterministic": check_deterministic,
     "seed honoured": check_seed_honoured,
     # "sampler obeys the law": check_sampler,
-    # "code length is real": check_code_length,
+    "code length is real": check_code_length,
     "save, load": check_save_load,
     # "no test in fit": check_no_test_in_fit,
     "alphabet": check_alphabet,

@@ -28,6 +28,8 @@ VERBS = {
     "verify": "Derive the figures of a stored run again from its scores.",
     "doctor": "Tell why your number differs from ours.",
     "new": "Write a package with a model of your own to begin with.",
+    "compress": "Write a text in the bits of a stored model's NLL.",
+    "decompress": "Bring a compressed text back, byte for byte.",
     "data": "Describe or fetch a dataset.",
     "config": "Show what is set, and where each value came from.",
     "completion": "Print the script that lets a shell complete commands.",

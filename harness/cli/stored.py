@@ -1,12 +1,13 @@
-"""A model of a stored run, found by name, and the data of that run: for `sample` and `score`."""
+"""A model of a stored run, found by name, and the data of that run: for `sample`, `score`, `compress`."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -45,6 +46,20 @@ class Stored:
     def name(self) -> str:
         """`mlp@numpy:context=8`."""
         return name_of(self.record)
+
+    @property
+    def exact_name(self) -> str:
+        """The name that chooses this record and no other of its run: `mlp@numpy:context=8 #1`."""
+        from harness.columns import called
+
+        return f"{called(self.record, repeat=False)} #{self.record.repeat + 1}"
+
+    @property
+    def code_hash(self) -> str:
+        """SHA-256 of the model's code as it is installed now."""
+        from harness import registry
+
+        return registry.code_hash(self.registry.model(self.record.model).backends[self.record.backend])
 
     @property
     def kind(self) -> Kind:
@@ -135,6 +150,24 @@ def ask_for(known: Registry, chosen: Choice, name: str) -> None:
     if not same:
         full = clean(chosen.label)
         raise UsageError(f"{name!a} starts an external program: name it in full, {full!a}")
+
+
+def one_thread() -> None:
+    """Let the libraries of this process use one thread: sums over several may differ in their last bit."""
+    from harness.environment import thread_variables
+
+    os.environ.update(thread_variables(1))  # for those that are not loaded yet
+    torch: Any = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)
+
+
+def content(file: Path) -> bytes:
+    """The bytes of a file of the user's."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror or error}") from None
 
 
 def pick(run: Run, name: str) -> Record:
