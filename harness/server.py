@@ -56,6 +56,8 @@ def serve_forks(preload: str, fd: int) -> None:
                 else:
                     reply = {"status": reap(request["status"], alive)}
                 control.sendall(json.dumps(reply).encode() + b"\n")
+        except (BrokenPipeError, ConnectionResetError):
+            return  # who asked has gone meanwhile: the connection's end as any other
         finally:
             for pid in alive:
                 kill_group(pid)
