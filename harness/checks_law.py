@@ -10,10 +10,30 @@ import numpy as np
 from harness import codec, evaluate
 from harness.corpus import Corpus
 from harness.errors import DataError
+from harness.goodness import goodness
+from harness.sample import draw, longest
+from harness.seeds import derive
 from harness.subject import Finding, Subject
 
+DRAWN, MOST = 20_000, 500_000  # documents; of running text, so many characters at most
+LEVEL = 1e-6
 DOCUMENTS = 200  # of one stream
 CHARACTERS = 384  # of running text: its windows move once, and each character is a call
+
+
+def check_sampler(subject: Subject, documents: int = DRAWN) -> Finding:
+    """20,000 complete documents are drawn as the model's own rows after their prefixes say, p > 1e-6.
+
+    One pooled G statistic, conditioned on the previous two characters (`harness.goodness`).
+    """
+    name = "sampler obeys the law"
+    limit = longest(subject.parts.train)
+    n = documents if subject.parts.train.kind == "lines" else min(documents, MOST // limit)
+    drawn = draw(subject.fitted, n, subject.alphabet, limit, derive(subject.fit_seed, name))
+    found = goodness(drawn.texts, subject.fitted, subject.alphabet, limit, subject.context, subject.rng(name))
+    if found.p > LEVEL:
+        return Finding(name, "pass", str(found))
+    return Finding(name, "fail", f"{found}; {found.worst}")
 
 
 def check_code_length(subject: Subject) -> Finding:

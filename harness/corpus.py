@@ -101,6 +101,15 @@ class Corpus:
         tokens = np.concatenate([np.zeros(1, dtype), body])
         return cls(tokens, offsets, alphabet, kind)
 
+    @classmethod
+    def from_lines(cls, documents: Sequence[str], alphabet: Alphabet) -> Corpus:
+        """Documents that were drawn or made up, as line data: they may hold line breaks where text does."""
+        tokens = [np.append(alphabet.encode(document), BOUNDARY) for document in documents]
+        offsets = np.cumsum([0, *(len(each) for each in tokens)], dtype=np.int64)
+        whole = np.concatenate([np.zeros(1, np.int64), *tokens])
+        kept = whole.astype(np.uint8) if alphabet.size <= 256 else whole.astype(np.uint16)
+        return cls(kept, offsets, alphabet)
+
     def __len__(self) -> int:
         """G, the number of documents."""
         return len(self.offsets) - 1

@@ -24,6 +24,7 @@ ROUNDING = 1e-5  # how far above 0 a log-probability, and from 0 a row's logsume
 CELLS_A_CALL = 2**23  # B·T·V of one blind call; its answer may be as large for a plain `log_probs`
 CELLS_A_BATCH = 2**20  # B·T·V of one whole-row batch
 WINDOW, STRIDE = 256, 128  # running text: inputs a window, and how far the next one moves
+FEW = 16  # characters of context up to which distinct contexts are asked for instead of whole rows
 BLOCK = 1000  # targets of running text that form one unit of uncertainty
 
 Float64s = NDArray[np.float64]
@@ -84,25 +85,32 @@ def blind(model: Model, corpus: Corpus) -> Scores:
 
 
 def blind_targets(model: Model, corpus: Corpus) -> Float64s:
-    """−ln p of every target of line data (N,), asked by prefixes only: one call a length, no repeats.
+    """−ln p of every target of line data (N,), asked by prefixes only."""
+    scored = np.zeros(corpus.targets)  # (N,)
+    for where, rows, row in blind_rows(model, corpus):
+        scored[where] = -rows[row, corpus.tokens[where + 1]]
+    return scored
 
-    The k-th call asks for the rows after the distinct prefixes of k inputs (boundary included).
+
+def blind_rows(model: Model, corpus: Corpus) -> Iterator[tuple[Ints, Float64s, Ints]]:
+    """The rows of all targets of line data, asked by prefixes only: one call a length, no repeats.
+
+    The k-th call asks for the rows after the distinct prefixes of k inputs (boundary included). Gives
+    where its targets stand (A,), the rows (P, V) and, of each target, which row is its own (A,).
     """
     v = corpus.alphabet.size
-    scored = np.zeros(corpus.targets)  # (N,)
     prefixes = np.zeros((1, 1), np.int64)  # (P, k) distinct
     which = np.zeros(len(corpus), np.int64)  # (G,) the prefix of each document
     for k in range(1, int(corpus.lengths.max(initial=0)) + 1):
         alive = np.flatnonzero(corpus.lengths >= k)
         used, row = np.unique(which[alive], return_inverse=True)
         prefixes = prefixes[used]
-        rows = ask(model.next_log_probs, prefixes, v)  # (P, V)
-        targets = corpus.tokens[corpus.offsets[alive] + k].astype(np.int64)
-        scored[corpus.offsets[alive] + k - 1] = -rows[row, targets]
+        where = corpus.offsets[alive] + k - 1  # (A,)
+        yield where, ask(model.next_log_probs, prefixes, v), row
+        targets = corpus.tokens[where + 1].astype(np.int64)
         longer = corpus.lengths[alive] > k
         keys, which[alive[longer]] = np.unique(row[longer] * v + targets[longer], return_inverse=True)
         prefixes = np.column_stack([prefixes[keys // v], keys % v])
-    return scored
 
 
 def by_document(scored: Float64s, corpus: Corpus) -> Scores:
@@ -216,14 +224,18 @@ def in_blocks(scored: Float64s) -> Scores:
 
 def by_windows(model: Model, corpus: Corpus, context: int) -> Scores:
     """Any corpus under a model that sees `context` characters: one row a distinct context, exact."""
-    context = max(1, context)
-    contexts, inverse = corpus.unique_windows(context)  # (U, context), (N,)
-    rows = ask(model.next_log_probs, contexts, corpus.alphabet.size)  # (U, V)
+    rows, inverse = window_rows(model, corpus, context)  # (U, V), (N,)
     scored = -rows[inverse, corpus.tokens[1:]]  # (N,)
     if corpus.kind == "text":
         return in_blocks(scored)
     sums = np.add.reduceat(scored, corpus.offsets[:-1]) if len(corpus) else np.zeros(0)
     return Scores(sums, corpus.lengths, int(np.isinf(scored).sum()))
+
+
+def window_rows(model: Model, corpus: Corpus, context: int) -> tuple[Float64s, Ints]:
+    """One row a distinct context, (U, V), and of each target which row is its own, (N,)."""
+    contexts, inverse = corpus.unique_windows(max(1, context))  # (U, context), (N,)
+    return ask(model.next_log_probs, contexts, corpus.alphabet.size), inverse
 
 
 def score(model: Model, corpus: Corpus, context: int | None) -> Scores:
@@ -245,7 +257,7 @@ def gathered(scored: Float64s, corpus: Corpus) -> Scores:
 
 def score_train(model: Model, corpus: Corpus, context: int | None) -> Scores:
     """Training NLL: distinct contexts where the model's context is finite, else whole rows."""
-    if context is not None and context <= 16:
+    if context is not None and context <= FEW:
         return by_windows(model, corpus, context)
     return whole(model, corpus) if corpus.kind == "lines" else running(model, corpus, context)
 

@@ -87,6 +87,13 @@ def student(level: float, degrees: int) -> float:
     return float(stdtrit(degrees, 0.5 + level / 2))
 
 
+def chi_squared_tail(value: float, degrees: int) -> float:
+    """P(χ² ≥ value) with so many degrees of freedom."""
+    from scipy.special import chdtrc
+
+    return float(chdtrc(degrees, value))
+
+
 def half_interval(se: float | None, cases: int, level: float = LEVEL) -> float | None:
     """Half the interval that belongs to a standard error with `cases` − 1 degrees of freedom."""
     return None if se is None else student(level, cases - 1) * se

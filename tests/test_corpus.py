@@ -124,6 +124,17 @@ def test_running_text_has_no_closing_boundary() -> None:
     assert corpus.text(0) == "ab\nb"
 
 
+def test_drawn_documents_are_lines_whatever_they_hold() -> None:
+    """As `from_documents`, but a line break is a character like others where the alphabet has it."""
+    documents = ["ab", "", "cab"]
+    drawn, read = Corpus.from_lines(documents, ABC), Corpus.from_documents(documents, ABC)
+    assert drawn.tokens.tolist() == read.tokens.tolist()
+    assert drawn.tokens.dtype == read.tokens.dtype
+    assert drawn.offsets.tolist() == read.offsets.tolist()
+    assert Corpus.from_lines(["a\nb"], Alphabet("\nab")).tokens.tolist() == [0, 2, 1, 3, 0]
+    assert len(Corpus.from_lines([], ABC)) == 0
+
+
 def test_running_text_is_one_document() -> None:
     """Two documents of running text are refused."""
     with pytest.raises(DataError, match="one document"):

@@ -123,6 +123,8 @@ def test_the_source_says_its_own_law(order: int, vocab: int) -> None:
     for b, t in itertools.product(range(6), range(5)):
         context = tuple(([0] * order + inputs[b, : t + 1].tolist())[-order:])
         np.testing.assert_allclose(np.exp(rows[b, t]), p[row_of(context, vocab)], rtol=1e-12)
+    for t in range(5):
+        np.testing.assert_array_equal(source.next_log_probs(inputs[:, : t + 1]), rows[:, t])
 
 
 @pytest.mark.parametrize(("order", "vocab"), [(1, 27), (2, 5), (3, 3), (1, 2)])

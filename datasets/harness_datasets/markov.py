@@ -85,6 +85,13 @@ class MarkovSource(Model):
         answer: Floats = rows[sliding(inputs, order) @ digits]
         return answer
 
+    def next_log_probs(self, inputs: Ints) -> Floats:
+        """(B, T) -> (B, V) from the last inputs alone."""
+        order = self.config["order"]
+        missing = max(0, order - inputs.shape[1])
+        last = np.pad(inputs[:, -order:], ((0, 0), (missing, 0)))  # (B, order)
+        return self.log_probs(last)[:, -1]
+
     @property
     def law(self) -> NDArray[np.float64]:
         """The table p, (V**order, V)."""
