@@ -18,7 +18,8 @@ from harness.checks_fit import (
     check_save_load,
     check_seed_honoured,
 )
-from harness.checks_law import check_code_length
+from harness.checks_law import check_code_length, check_sampler
+from harness.checks_process import check_cold_and_warm, check_no_test_in_fit, check_nothing_off_the_clock
 from harness.checks_rows import (
     check_batch_independent,
     check_causal,
@@ -41,13 +42,13 @@ CHECKS: dict[str, Check] = {
     "stateless": check_stateless,
     "deterministic": check_deterministic,
     "seed honoured": check_seed_honoured,
-    # "sampler obeys the law": check_sampler,
+    "sampler obeys the law": check_sampler,
     "code length is real": check_code_length,
     "save, load": check_save_load,
-    # "no test in fit": check_no_test_in_fit,
+    "no test in fit": check_no_test_in_fit,
     "alphabet": check_alphabet,
-    # "cold and warm agree": check_cold_and_warm,
-    # "nothing off the clock": check_nothing_off_the_clock,
+    "cold and warm agree": check_cold_and_warm,
+    "nothing off the clock": check_nothing_off_the_clock,
     "backends agree": check_backends_agree,
 }
 

@@ -122,11 +122,13 @@ class Subject:
         cwd: Path | None = None,
         parts: split.Split | None = None,
         choice: Choice | None = None,
+        watch: bool = False,
     ) -> Iterator[Make]:
         """A new process that holds the training and dev documents: `make(seed)` gives instances in it.
 
         Forked from a server that has loaded numpy or torch; where variables or a working directory
         are given, a new interpreter that is started with them. parts, choice: in place of the subject's.
+        watch: it collects the files that Python code opens, for the request `opened`.
         """
         parts, choice = parts or self.parts, choice or self.choice
         with contextlib.ExitStack() as stack:
@@ -141,7 +143,7 @@ class Subject:
                 processes,
                 kind,
                 Limits(timeout=left, threads=self.threads),
-                opening(choice, self.plugins, self.alphabet.size),
+                {**opening(choice, self.plugins, self.alphabet.size), "watch": watch},
                 {"train": parts.train, "dev": parts.dev.corpus},
             )
             stack.callback(child.close)
@@ -155,18 +157,22 @@ class Subject:
         warm_up: bool = True,
         parts: split.Split | None = None,
         steps: int | None = None,
+        on_checkpoint: Callable[[Model], None] | None = None,
     ) -> Proxy:
         """A new instance, fitted as `run` does it: a throw-away one is warmed up before.
 
-        parts: those of the process. steps: in place of the subject's. Raises what the fit raises,
-        `Diverged` for parameters that are not finite.
+        parts: those of the process. steps: in place of the subject's. on_checkpoint: told before and after
+        each scoring of dev. Raises what the fit raises, `Diverged` for parameters that are not finite.
         """
         parts, steps = parts or self.parts, steps or self.steps
         seed = self.fit_seed if seed is None else seed
         device = "cuda" if self.choice.backend == "cuda" else "cpu"
+        told = on_checkpoint or (lambda model: None)
 
         def dev_nll(model: Model) -> float:
+            told(model)
             nll = score(model, parts.dev.corpus, self.context).nll
+            told(model)
             if nll is None:
                 raise UsageError(f"checkpoint: {parts.dev.absent}")
             return nll

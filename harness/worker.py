@@ -1,6 +1,8 @@
 """The child of a cell: it holds the model and answers frames. The clock and the text are not here.
 
-python -m harness.worker FD    a child that is started afresh (CUDA); others are forked (`server`)
+python -m harness.worker FD    a child that is started afresh (CUDA, audits); others are forked (`server`)
+
+However it was started it leaves by `os._exit`: what a model has left for the interpreter's end never runs.
 """
 
 from __future__ import annotations
@@ -10,9 +12,11 @@ import os
 import resource
 import socket
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +29,7 @@ from harness.corpus import Alphabet, Corpus
 from harness.instances import instance
 
 BETWEEN_PROGRESS = 0.05  # seconds
+CODE = (".py", ".pyc", ".so", ".pyd")  # thousands of files at the import of torch
 
 
 class Cell:
@@ -36,6 +41,7 @@ class Cell:
         self.found: registry.Registry | None = None
         self.model: Model | None = None
         self.corpora: dict[str, Corpus] = {}
+        self.opened: set[str] = set()  # files, where the request to open asks for them to be watched
 
     def serve(self) -> None:
         """Say hello, then answer until `bye` or the connection's end."""
@@ -77,6 +83,10 @@ class Cell:
         op = message["op"]
         if op == "open":
             return self.open(message), {}
+        if op == "look":
+            return look(), {}
+        if op == "opened":
+            return {"paths": sorted(self.opened)}, {}
         if op == "data":
             self.corpora[message["part"]] = Corpus(
                 arrays["tokens"], arrays["offsets"], Alphabet(message["alphabet"]), message["kind"]
@@ -114,6 +124,8 @@ class Cell:
     def open(self, message: wire.Message) -> wire.Message:
         """Find the model's class; limits and threads were set before."""
         self.made = message
+        if message.get("watch"):
+            watch(self.opened)
         self.found = registry.discover(message["plugins"], guard_files=False)
         registry.resolve(self.found.model(message["model"]), message["backend"])
         torch: Any = sys.modules.get("torch")
@@ -178,11 +190,37 @@ class Cell:
             top_k=message["top_k"],
             prompt=message["prompt"],
         )
-        pieces = [np.asarray(document) for document in drawn]
+        enough = message["n"] + 1  # one too many is told to the parent; some never end
+        pieces = [np.asarray(document) for document in islice(drawn, enough)]
         return {
             "tokens": np.concatenate([*pieces, np.zeros(0, np.int64)]),
             "lengths": np.array([len(piece) for piece in pieces], np.int64),
         }
+
+
+def look() -> wire.Message:
+    """What runs here beside the cell's own thread, and what the clocks that a model can reach say."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    others = set(sys._current_frames()) - {threading.get_ident()}
+    return {
+        "threads": sorted(names.get(ident, "without a name") for ident in others),
+        "clocks": {name: float(getattr(time, name)()) for name in ("perf_counter", "monotonic", "time")},
+    }
+
+
+def watch(opened: set[str]) -> None:
+    """Collect the path of every file that Python code opens from now on, code itself left out.
+
+    A hook cannot be taken out again; what native code or another program opens it does not see.
+    """
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and isinstance(arguments[0], str | bytes):
+            path = os.fsdecode(arguments[0])
+            if not path.endswith(CODE):
+                opened.add(os.path.abspath(path))
+
+    sys.addaudithook(hook)
 
 
 def describe(error: BaseException) -> wire.Message:
@@ -220,4 +258,13 @@ def limit_memory(extra: int | None) -> None:
 
 if __name__ == "__main__":
     limit_memory(int(sys.argv[2]) if len(sys.argv) > 2 else None)
-    run_cell(int(sys.argv[1]))
+    status = 1
+    try:
+        run_cell(int(sys.argv[1]))
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
