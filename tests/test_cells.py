@@ -20,7 +20,7 @@ from harness.errors import UsageError
 from harness.notebook import Result
 from harness.record import Record
 
-ROGUES = Path(__file__).parent / "rogues.py"
+ROGUES = Path(__file__).parent / "rogues" / "cells.py"
 DATA = "markov:documents=300"
 
 
@@ -52,13 +52,14 @@ def figures(record: Record) -> tuple[Any, ...]:
 @pytest.mark.parametrize(
     ("rogue", "status", "reason"),
     [
-        ("raises", "failed", "fit: KeyError: 'no such thing' (rogues.py:"),
+        ("raises", "failed", "fit: KeyError: 'no such thing' (cells.py:"),
         ("exits", "failed", "fit: its process exited with status 7"),
         ("segfaults", "failed", "fit: its process was ended by SIGSEGV"),
         ("hangs", "timeout", "fit: over the limit of 2 s"),
         ("hangshard", "timeout", "fit: over the limit of 2 s"),
         ("allocates", "out-of-memory", "fit: "),
         ("prints", "ok", None),
+        ("garbles", "failed", "fit: expected a frame, got the bytes"),
         ("wrongshape", "invalid", "next_log_probs returned shape"),
         ("wrongtype", "invalid", "next_log_probs returned an array of float16"),
         ("notanarray", "invalid", "log_probs returned list, not an array"),

@@ -1,4 +1,4 @@
-"""Models that misbehave, one way each: a plugin file for test_cells.py."""
+"""Models that misbehave as processes, one way each: a plugin file for test_cells.py and the gallery."""
 
 import ctypes
 import os
@@ -70,6 +70,17 @@ class Prints(Fine):
         sys.stderr.write("the end\n")
 
 
+class Garbles(Fine):
+    """Writes into every connection that it finds, the harness's own too."""
+
+    def misbehave(self):
+        for number in range(3, 64):
+            try:
+                os.write(number, b"who reads this?" * 10)
+            except OSError:
+                continue  # not open, or not to be written to
+
+
 class WrongShape(Fine):
     def log_probs(self, inputs):
         return super().log_probs(inputs)[..., :-1]
@@ -106,6 +117,7 @@ ROGUES = (
     Forks,
     Allocates,
     Prints,
+    Garbles,
     WrongShape,
     WrongType,
     NotAnArray,
