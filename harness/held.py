@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness import evaluate, plan, sample, split
+from harness.corpus import Kind
 from harness.dataset import Dataset
 from harness.errors import DataError
 from harness.record import Record
@@ -24,18 +25,7 @@ class Held:
 
 def hold(found: Registry, record: Record, *, search: bool = False) -> Held:
     """Read and cut a record's data again; `HarnessError` where it is not to be had any more."""
-    kind = "text" if record.data.window else "lines"
-    is_file = record.dataset.startswith("file:")
-    opened = plan.open_data(found, record.dataset, kind if is_file else None)  # type: ignore[arg-type]
-    if opened.sha256 != record.data.dataset_sha256:
-        raise DataError(f"{record.dataset} here is not the data of the run (its SHA-256 is another)")
-    parts = split.divide(
-        opened.documents,
-        opened.alphabet,
-        opened.kind,
-        split.parse(record.split),
-        uses_dev=record.data.dev_from_train,
-    )
+    opened, parts = cut(found, record)
     if search:
         return Held(opened, split.without_test(parts, plan.DEV_CHOOSES), None, None)
     seed = derive(parts.fingerprint, "real documents")
@@ -45,3 +35,24 @@ def hold(found: Registry, record: Record, *, search: bool = False) -> Held:
     source, test = opened.true_source, parts.test.corpus
     truth = evaluate.score(source, test, None) if source is not None and len(test) else None
     return Held(opened, parts, reference, truth)
+
+
+def parts_of(found: Registry, record: Record) -> split.Split:
+    """The very parts of a record's data; `HarnessError` where they are not to be had any more."""
+    _, parts = cut(found, record)
+    if parts.fingerprint != record.data.split_fingerprint:
+        raise DataError(f"split {record.split} of {record.dataset} has changed since the run")
+    return parts
+
+
+def cut(found: Registry, record: Record) -> tuple[Dataset, split.Split]:
+    """The data that a record names, which must be what it was, and its parts as they are cut now."""
+    kind: Kind | None = None
+    if record.dataset.startswith("file:"):
+        kind = "text" if record.data.window else "lines"
+    opened = plan.open_data(found, record.dataset, kind)
+    if opened.sha256 != record.data.dataset_sha256:
+        what = "what is here is not the data of the run (its SHA-256 is another)"
+        raise DataError(f"{record.dataset} has changed since the run: {what}")
+    method, uses_dev = split.parse(record.split), record.data.dev_from_train
+    return opened, split.divide(opened.documents, opened.alphabet, opened.kind, method, uses_dev=uses_dev)

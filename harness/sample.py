@@ -159,6 +159,12 @@ def known_texts(parts: Mapping[str, Corpus]) -> dict[str, Container[str]]:
     }
 
 
+def marks(text: str, known: Mapping[str, Container[str]]) -> list[str]:
+    """Where a sample stands: `in train`, `in dev`, `in test`, or else `new`; nothing where unknown."""
+    found = [f"in {part}" for part, documents in known.items() if text in documents]
+    return found or (["new"] if known else [])
+
+
 def texts(corpus: Corpus) -> list[str]:
     """Every document's characters, decoded at once; running text is one document, or none."""
     letters = [BREAK, *corpus.alphabet.characters]

@@ -115,15 +115,10 @@ def encoded(prompt: str, alphabet: Alphabet) -> list[int]:
     return [int(token) for token in alphabet.encode(prompt)]
 
 
-def marks(text: str, known: Known) -> list[str]:
-    """Where a sample stands: `in train`, `in dev`, `in test`, or else `new`; nothing where unknown."""
-    found = [f"in {part}" for part, documents in known.items() if text in documents]
-    return found or (["new"] if known else [])
-
-
 def show(texts: list[str], known: Known, *, lines: bool) -> None:
     """A line a sample and its mark; running text in paragraphs below it."""
     from harness.report import clean
+    from harness.sample import marks
 
     if lines:
         shown = [clean(text) or "∅" for text in texts]
@@ -138,6 +133,8 @@ def show(texts: list[str], known: Known, *, lines: bool) -> None:
 
 def shares(drawn: Drawn, known: Known) -> dict[str, float]:
     """Shares of the samples: new, in each part, duplicates, truncated."""
+    from harness.sample import marks
+
     n = len(drawn.texts)
     found = [marks(text, known) for text in drawn.texts]
     names = ["new", *(f"in {part}" for part in known)] if known else []
@@ -156,6 +153,8 @@ def document(
     found: stored.Stored, drawn: Drawn, known: Known, asked: Mapping[str, object]
 ) -> dict[str, object]:
     """What `--json` prints; marks are null where the data is not here."""
+    from harness.sample import marks
+
     return {
         "run_id": found.run.header.run_id,
         "model": found.record.model,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli import options
-from harness.errors import DataError, HarnessError, UsageError
+from harness.errors import HarnessError, UsageError
 
 if TYPE_CHECKING:
     from harness.contract import Model
@@ -92,19 +92,9 @@ class Stored:
 
 def data_of(record: Record, known: Registry) -> Split:
     """The parts of a record's data; `HarnessError` where they are not to be had any more."""
-    from harness import plan, split
+    from harness import held
 
-    kind: Kind = "text" if record.data.window else "lines"
-    is_file = record.dataset.startswith("file:")
-    opened = plan.open_data(known, record.dataset, kind if is_file else None)
-    if opened.sha256 != record.data.dataset_sha256:
-        raise DataError(f"{record.dataset} has changed since the run")
-    method = split.parse(record.split)
-    uses_dev = record.data.dev_from_train
-    parts = split.divide(opened.documents, opened.alphabet, opened.kind, method, uses_dev=uses_dev)
-    if parts.fingerprint != record.data.split_fingerprint:
-        raise DataError(f"split {record.split} of {record.dataset} has changed since the run")
-    return parts
+    return held.parts_of(known, record)
 
 
 def fetch(name: str, run: str, results: Path | None, plugins: Sequence[Path]) -> Stored:
