@@ -426,7 +426,7 @@ MLP = registry.discover().models["mlp"]
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["r"], ["run"]),
+        (["r"], ["run", "report"]),
         (["run", "--dry"], ["--dry-run"]),
         (["list", "m"], ["models"]),
         (["completion", ""], ["bash", "zsh", "fish"]),

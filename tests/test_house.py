@@ -29,6 +29,9 @@ HEAVY = {"torch", "numba", "scipy"}
 # import `errors`, and `cli` everything. A new module is a new row here and there.
 STAGES = {"dataset", "split", "fit", "evaluate", "sample", "record", "store", "report"}
 SERVICES = {"contract", "corpus", "registry", "selection", "seeds", "settings", "environment", "statistics"}
+DRAWN = {"columns", "compare", "figures", "formats", "record"} | {
+    f"page.{shared}" for shared in ("axes", "canvas", "palette", "scales")
+}
 MAY_IMPORT: dict[str, set[str]] = {
     "": {"contract", "corpus", "hookspecs", "runner", "notebook"},  # the names of `import harness`, lazy
     "__main__": {"cli"},
@@ -103,6 +106,44 @@ MAY_IMPORT: dict[str, set[str]] = {
     "checks_process": STAGES | SERVICES | {"agreement", "canaries", "subject", "watching"},
     "audit": {"engine", "subject", "checks_rows", "checks_fit", "checks_law", "checks_process"},
     "testing": STAGES | SERVICES | {"plan", "engine", "subject", "audit"},
+    # the page of `harness report`: what draws knows records and figures, `gather` and `profiles` read
+    "page.scales": {"figures", "picture"},
+    "page.canvas": {"formats"},
+    "page.palette": set(),
+    "page.axes": {"page.canvas", "page.scales"},
+    "page.ladder": DRAWN,
+    "page.price": DRAWN,
+    "page.curves": DRAWN,
+    "page.contrast": DRAWN | {"page.profiles"},
+    "page.pairs": DRAWN,
+    "page.parts": DRAWN,
+    "page.timeline": DRAWN | {"store"},
+    "page.profiles": {
+        "columns",
+        "compare",
+        "corpus",
+        "evaluate",
+        "notebook",
+        "program",
+        "record",
+        "selection",
+    },
+    "page.facts": {"compare", "record", "page.pairs", "page.profiles", "page.timeline"},
+    "page.certificates": {"certificate", "columns", "record", "page.facts"},
+    "page.gather": STAGES
+    | SERVICES
+    | {"columns", "compare", "held", "notebook"}
+    | {"page.certificates", "page.facts", "page.pairs", "page.profiles", "page.timeline"},
+    "page.markup": {"formats", "page.canvas"},
+    "page.samples": {"figures", "formats", "record", "page.canvas", "page.facts", "page.markup"},
+    "page.sections": DRAWN
+    | {"notes", "page.facts", "page.markup", "page.samples"}
+    | {
+        f"page.{drawing}"
+        for drawing in ("contrast", "curves", "ladder", "pairs", "parts", "price", "timeline")
+    },
+    "page": {"page.canvas", "page.facts", "page.markup", "page.palette", "page.sections"},
+    "page.pictures": {"store", "page", "page.canvas", "page.palette"},
     "published": {"settings"},
     "scaffold": set(),
     "scorecard": {"record", "store", "published", "compare", "columns", "notes", "figures", "formats"},

@@ -50,6 +50,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
     template = sorted((ROOT / "harness/template").rglob("*.tmpl"))
     assert len(template) > 10
     assert {file.relative_to(ROOT).as_posix() for file in template} <= set(names)
+    assert {"harness/page/page.css", "harness/page/page.js"} <= set(names)
     languages = sorted((ROOT / "datasets/harness_datasets/names").glob("*.txt"))
     assert {f"harness_datasets/names/{file.name}" for file in languages} <= set(names)
     assert not any("makemore-names" in name or "shakespeare" in name for name in names)

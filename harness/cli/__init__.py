@@ -22,6 +22,7 @@ VERBS = {
     "audit": "Check a model against its contract; keep a certificate.",
     "list": "Show models, datasets, suites, plugins or runs.",
     "show": "Print a stored run again.",
+    "report": "Write a page about runs, to be looked at.",
     "sample": "Draw from a model of a stored run.",
     "score": "Score a text under a model of a stored run.",
     "compare": "Compare models, runs or files of scores, paired.",
