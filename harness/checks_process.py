@@ -81,7 +81,7 @@ def check_no_test_in_fit(subject: Subject) -> Finding:
     tales = tell_tales(subject.parts.test.corpus, subject.parts.train)
     with fresh_home() as (environment, folder):
         canaries.plant((Path(place) for place in {*environment.values(), str(folder)}), subject.dataset)
-        with subject.process(environment=environment, cwd=folder, watch=True) as make:
+        with subject.process(environment=environment, cwd=folder, watch=in_python(subject)) as make:
             model = subject.fit(make)
             opened = model.child.ask({"op": "opened"})[0]["paths"] if in_python(subject) else []
             if found := holding(opened, folder, canaries, tales):

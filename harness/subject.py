@@ -143,7 +143,7 @@ class Subject:
                 processes,
                 kind,
                 Limits(timeout=left, threads=self.threads),
-                {**opening(choice, self.plugins, self.alphabet.size), "watch": watch},
+                opening(choice, self.plugins, self.alphabet.size) | ({"watch": True} if watch else {}),
                 {"train": parts.train, "dev": parts.dev.corpus},
             )
             stack.callback(child.close)

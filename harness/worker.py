@@ -84,9 +84,9 @@ class Cell:
         if op == "open":
             return self.open(message), {}
         if op == "look":
-            return look(), {}
+            return {"ok": True, **look()}, {}
         if op == "opened":
-            return {"paths": sorted(self.opened)}, {}
+            return {"ok": True, "paths": sorted(self.opened)}, {}
         if op == "data":
             self.corpora[message["part"]] = Corpus(
                 arrays["tokens"], arrays["offsets"], Alphabet(message["alphabet"]), message["kind"]
