@@ -123,11 +123,13 @@ def g_test(windows: Ints, places: Floats, alphabet: Alphabet) -> Goodness:
 
 
 def named(context: int, alphabet: Alphabet) -> str:
-    """A context in words: `'an'`, `the start`, `… 'n'` where the character before is any of the rare ones."""
+    """A context in words: `'an'`, `'a' at the start`, `… 'n'` where those before are rare ones."""
     v = alphabet.size
     if context == v * v + v:
         return "rare characters"
     before, last = divmod(context, v) if context < v * v else (0, context - v * v)
     if last == 0:
         return "the start"
-    return ("" if context < v * v else "… ") + ascii(alphabet.decode([before, last]))
+    if context >= v * v:
+        return f"… {alphabet.decode([last])!a}"
+    return ascii(alphabet.decode([before, last])) + ("" if before else " at the start")

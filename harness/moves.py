@@ -129,7 +129,7 @@ def different(before: Params, after: Params) -> str | None:
             if not len(unequal):
                 return f"parameter {name!r}: the bits of a zero or NaN"
             at = tuple(unequal[0].tolist())
-            return f"parameter {name!r}{list(at)}: {b[at]!r}, was {a[at]!r}"
+            return f"parameter {name!r}{list(at)}: {b[at].item()!r}, was {a[at].item()!r}"
     return None
 
 

@@ -188,9 +188,8 @@ def described(plugin: Path | None, model: str) -> str:
     if plugin is None:
         return "built in"
     found = registry.discover([plugin], guard_files=False)
-    kind = next(iter(found.model(model).backends.values()))
-    own = kind.__dict__.get("__doc__") or model
-    return own.strip().splitlines()[0]
+    kind = list(found.model(model).backends.values())[-1]  # of two backends the second is the odd one
+    return (kind.__doc__ or model).strip().splitlines()[0]
 
 
 def table(log: Log) -> str:

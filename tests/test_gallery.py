@@ -32,8 +32,6 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 @pytest.mark.parametrize("rogue", AUDITED, ids=lambda rogue: rogue.model)
 def test_a_rogue_is_caught_by_the_check_that_names_it(rogue: Rogue, processes: Engine) -> None:
     """The check fails, says why, and the exit code of an audit is 5."""
-    if rogue.caught_by not in audit.CHECKS:
-        pytest.skip(f"{rogue.caught_by!r} is no check yet")
     found, code = examined(rogue, 0, processes, "names" if rogue.file == "laws" else FEW)
     assert found.name == rogue.caught_by
     assert found.outcome == "fail", found
@@ -75,7 +73,7 @@ def test_work_left_for_the_exit_never_runs(
 
 def test_every_check_has_a_rogue() -> None:
     """Every check of an audit is the one that catches somebody, and there are enough of both kinds."""
-    assert {rogue.caught_by for rogue in ROGUES} >= set(audit.CHECKS)
+    assert {rogue.caught_by for rogue in ROGUES} - {"run"} == set(audit.CHECKS)
     assert len({rogue.model for rogue in ROGUES}) == len(ROGUES) >= 24
     assert len(HONEST) >= 12
 

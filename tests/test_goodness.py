@@ -9,7 +9,7 @@ import pytest
 
 from harness import Alphabet
 from harness.contract import Ints, Model
-from harness.goodness import g_test, goodness, pieces, rows_of
+from harness.goodness import g_test, goodness, named, pieces, rows_of
 from harness.statistics import chi_squared_tail
 
 AB = Alphabet("ab")
@@ -97,6 +97,12 @@ def test_g_is_the_sum_over_contexts() -> None:
     assert found.g == pytest.approx(g)
     assert found.degrees == degrees == 27
     assert found.characters == 600
+
+
+def test_contexts_are_named_as_they_are_read() -> None:
+    """Two characters, the first of a document, the start itself, and what was pooled."""
+    names = {5: "'ab'", 4: "'aa'", 2: "'b' at the start", 0: "the start", 11: "… 'b'", 12: "rare characters"}
+    assert {context: named(context, AB) for context in names} == names
 
 
 def test_rare_contexts_are_pooled_by_their_last_character() -> None:

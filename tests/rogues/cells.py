@@ -26,32 +26,44 @@ class Fine(Model):
 
 
 class Raises(Fine):
+    """Its fit raises."""
+
     def misbehave(self):
         raise KeyError("no such thing")
 
 
 class Exits(Fine):
+    """Ends its process with `os._exit`."""
+
     def misbehave(self):
         os._exit(7)
 
 
 class Segfaults(Fine):
+    """Reads at address 0."""
+
     def misbehave(self):
         ctypes.string_at(0)
 
 
 class Hangs(Fine):
+    """Never comes back."""
+
     def misbehave(self):
         time.sleep(3600)
 
 
 class HangsHard(Fine):
+    """Never comes back, and ignores TERM."""
+
     def misbehave(self):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(3600)
 
 
 class Forks(Fine):
+    """Leaves two processes, one in a session of its own."""
+
     def misbehave(self):
         sleeper = [sys.executable, "-c", f"import time; '{os.environ['ROGUE_MARK']}'; time.sleep(3600)"]
         subprocess.Popen(sleeper)
@@ -59,11 +71,15 @@ class Forks(Fine):
 
 
 class Allocates(Fine):
+    """Asks for 8 GiB where it may have 2."""
+
     def misbehave(self):
         np.ones(2**30)  # 8 GiB
 
 
 class Prints(Fine):
+    """Writes 100 MB to stdout."""
+
     def misbehave(self):
         for _ in range(100):
             sys.stdout.write("x" * 2**20)
@@ -82,27 +98,37 @@ class Garbles(Fine):
 
 
 class WrongShape(Fine):
+    """Rows without the last character."""
+
     def log_probs(self, inputs):
         return super().log_probs(inputs)[..., :-1]
 
 
 class WrongType(Fine):
+    """Rows in float16."""
+
     def log_probs(self, inputs):
         return super().log_probs(inputs).astype(np.float16)
 
 
 class NotAnArray(Fine):
+    """Rows as lists."""
+
     def log_probs(self, inputs):
         return super().log_probs(inputs).tolist()
 
 
 class Closes(Fine):
+    """Closes every descriptor, then never comes back."""
+
     def misbehave(self):
         os.closerange(0, 256)
         time.sleep(3600)
 
 
 class DiesLater(Fine):
+    """Its process is killed when it is scored."""
+
     def next_log_probs(self, inputs):
         os.kill(os.getpid(), signal.SIGKILL)
 

@@ -46,11 +46,15 @@ class Shifted(CountBigram):
 
 
 class WrongShape(CountBigram):
+    """Positions first, documents second."""
+
     def log_probs(self, inputs):
         return super().log_probs(inputs).transpose(1, 0, 2)
 
 
 class WrongType(CountBigram):
+    """Rows in float16."""
+
     def log_probs(self, inputs):
         return super().log_probs(inputs).astype(np.float16)
 
