@@ -26,6 +26,7 @@ VERBS = {
     "sample": "Draw from a model of a stored run.",
     "score": "Score a text under a model of a stored run.",
     "compare": "Compare models, runs or files of scores, paired.",
+    "gate": "PASS, FAIL or INCONCLUSIVE against a baseline.",
     "verify": "Derive the figures of a stored run again from its scores.",
     "doctor": "Tell why your number differs from ours.",
     "new": "Write a package with a model of your own to begin with.",
@@ -115,8 +116,9 @@ def show_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
 @click.group(
     cls=Verbs,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 ok; 2 wrong usage or input; 3 no cell ok; 4 a cell failed; 5 a cell is "
-    "invalid or a check of an audit failed; 6 the store is damaged or not writable; 130 interrupted.",
+    epilog="Exit codes: 0 ok; 1 the gate says FAIL; 2 wrong usage or input; 3 no cell ok, or the gate cannot "
+    "tell; 4 a cell failed; 5 a cell is invalid or a check of an audit failed; 6 the store is damaged or not "
+    "writable; 130 interrupted.",
 )
 @click.option(
     "--version",
