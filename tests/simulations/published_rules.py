@@ -4,11 +4,11 @@ base, head: seconds (..., n), n repetitions in one job each; history: earlier ch
 
 fixed 5 %         pytest-benchmark, `--benchmark-compare-fail=mean:5%` (its documentation, "Usage")
 asv               `asv compare`: worse by the factor 1.1, and the U test at 0.002 (asv/_stats.py)
-google-benchmark  tools/compare.py: Mann–Whitney's U test at 0.05, from 9 repetitions on (docs/tools.md)
+google-benchmark  tools/compare.py: Mann–Whitney's U test at 0.05, from 9 repetitions on (tools.md)
 pyperf            `compare_to`: Student's two-sample t test, 95 % (pyperf/_utils.py, is_significant)
 criterion-like    t test at 0.05, and the change beyond a noise threshold of 1 % (criterion.rs book, "Analysis
                   Process"); its bootstrap is replaced by Student's t
-rustc-perf        beyond Q3 + 3 · IQR of the relative changes of the past (docs/comparison-analysis.md)
+rustc-perf        beyond Q3 + 3 · IQR of the relative changes of the past (comparison-analysis.md)
 """
 
 from __future__ import annotations
