@@ -9,6 +9,7 @@ import re
 import sys
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -36,11 +37,13 @@ def script(name: str) -> Any:
     return module
 
 
+PARTS = ("published_rules", "gate_shares", "gate_speed", "gate_quality", "gate")
+
+
 @cache
 def simulation() -> Any:
-    """The simulation; the rules of others, which it imports, first."""
-    script("published_rules")
-    return script("gate")
+    """Everything that its parts hold; they import each other, so they are loaded in this order."""
+    return SimpleNamespace(**{name: thing for part in PARTS for name, thing in vars(script(part)).items()})
 
 
 @cache
@@ -75,7 +78,7 @@ def test_a_rule_that_cries_wolf_would_show(monkeypatch: pytest.MonkeyPatch) -> N
     """With one-sided 90 % bounds a busy machine raises alarms far beyond 1 %."""
     sim = simulation()
     monkeypatch.setattr(rule, "LOOKS", {10: 0.9, 20: 0.9})
-    monkeypatch.setattr(sim, "KINDS", {"busy, 15 %": sim.busy})
+    monkeypatch.setattr(script("gate_speed"), "KINDS", {"busy, 15 %": sim.busy})
     (noise,) = sim.speed(sim.Form(20, 1, 0, 0))
     assert noise.alarms["gate"].interval[0] > 0.01
     assert not noise.alarms["gate"].kept
