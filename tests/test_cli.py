@@ -752,3 +752,20 @@ def test_show_of_damaged_side_files_keeps_the_figures(capsys: pytest.CaptureFixt
     nll = re.search(r"count-bigram@numpy +\d+ +(\S+)", printed)
     assert nll
     assert nll[1] in shown.out
+
+
+def test_an_error_of_our_own_is_no_verdict(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nobody expects ends with exit 70 and its traceback: exit 1 is the gate's FAIL."""
+
+    def break_down() -> int:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("harness.cli.main", break_down)
+    with pytest.raises(SystemExit) as left:
+        entry()
+    assert left.value.code == 70
+    said = capsys.readouterr().err.splitlines()
+    assert "ZeroDivisionError: a bug" in said
+    assert said[-1].startswith("harness: an error of harness itself")

@@ -6,6 +6,7 @@ import errno
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ VERBS = {
 
 MODULES = {"list": "listing"}  # a submodule `list` would hide the built-in in this package
 
-USAGE, DAMAGED_STORE, INTERRUPTED = 2, 6, 130
+USAGE, DAMAGED_STORE, INTERNAL, INTERRUPTED = 2, 6, 70, 130
 COMPLETE = "_HARNESS_COMPLETE"  # what a shell sets when it asks for completions
 
 
@@ -118,7 +119,7 @@ def show_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 ok; 1 the gate says FAIL; 2 wrong usage or input; 3 no cell ok, or the gate cannot "
     "tell; 4 a cell failed; 5 a cell is invalid or a check of an audit failed; 6 the store is damaged or not "
-    "writable; 130 interrupted.",
+    "writable; 70 an error of harness itself; 130 interrupted.",
 )
 @click.option(
     "--version",
@@ -183,5 +184,10 @@ def fail(text: str, code: int) -> int:
 
 
 def entry() -> None:
-    """The console script."""
-    sys.exit(main())
+    """The console script. What `main` does not expect has an exit code of its own: 1 is the gate's FAIL."""
+    try:
+        code = main()
+    except Exception:
+        traceback.print_exc()
+        code = fail("an error of harness itself: please report it with the lines above", INTERNAL)
+    sys.exit(code)
