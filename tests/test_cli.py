@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from harness import notebook, registry, store
-from harness.cli import VERBS, main
+from harness.cli import VERBS, entry, main
 
 LETTERS = "abcde"
 NAMES = ["".join(letters) for letters in itertools.product(LETTERS, repeat=3)]  # 125, all distinct
