@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from harness.plan import DEV_CHOOSES, Cell, Plan
 from harness.record import Data, Metrics, Plugin, Record, Target, finite
 from harness.seeds import derive
 from harness.selection import Choice
+
+LARGEST = math.log(sys.float_info.max)  # nats: of more the perplexity is no number
 
 
 def blank_record(made: Plan, cell: Cell, run_id: str, parts: split.Split) -> Record:
@@ -168,7 +171,7 @@ def fill(metrics: Metrics, part: str, scores: evaluate.Scores, units: Any, seen:
     setattr(metrics, f"{part}_nll_half", statistics.half_interval(se, len(sums)))
     if part == "test":
         metrics.test_bits = nll / math.log(2)
-        metrics.test_perplexity = math.exp(nll)
+        metrics.test_perplexity = math.exp(nll) if nll < LARGEST else None
         if seen is not None:
             metrics.test_nll_document = nll * int(scores.lengths.sum()) / len(scores.lengths)
     if seen is not None and seen.any():

@@ -58,7 +58,9 @@ def notes(rows: Sequence[Standing], looks: int | None = None, width: int | None 
     elif any(row.test for row in rows):
         lines.append("Scores of documents were not kept: no ranks, and no intervals over several seeds.")
     lines += scope(rows, width)
-    detected = [row.behind.detectable for row in rows if row.behind and row.behind.detectable is not None]
+    detected = [
+        row.behind.detectable for row in rows if row.behind and row.behind.detectable
+    ]  # 0: equal rows
     if detected:
         found_by = (min(detected), median(detected), max(detected))
         low, middle, high = (tiny(x) if x < 5e-4 else f"{x:.4f}" for x in found_by)

@@ -99,7 +99,7 @@ VALUES: dict[str, dict[str, object]] = {
         "qkv_bias": False, "bias": True, "head_bias": True, "batch": 64, "steps": 5000, "learning_rate": 3e-4,
         "schedule": "constant", "warmup": 0.0, "beta1": 0.9, "beta2": 0.999, "weight_decay": 0.01,
         "decay": "all", "clip": 0.0, "dropout": 0.2, "attention_dropout": 0.2,
-        "early_stopping": False, "init": "gpt",
+        "early_stopping": False, "init": "torch",
     },
     "microgpt:preset=karpathy": {
         "embedding": 16, "heads": 4, "layers": 1, "block": 16, "norm": "rms", "activation": "relu",

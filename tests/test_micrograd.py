@@ -15,6 +15,7 @@ from harness_plugins import mlp_scalar
 from harness_plugins.micrograd import Value, dot, total
 from harness_plugins.mlp import Mlp, initial, loss_and_gradients
 from harness_plugins.mlp_scalar import MlpScalar
+from harness_plugins.specs.windows import MLP_STEPS
 
 SMALL = "context=2,embedding=2,hidden=4,steps=3"
 VARIANTS = [
@@ -177,20 +178,21 @@ def test_large_logits_do_not_overflow() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trial", "steps"),
+    ("trial", "asked", "steps"),
     [
-        (Trial(steps=3000), 2),  # the default: patience ends it
-        (Trial(), 2),
-        (Trial(steps=5), 5),  # a budget of its own is taken at its word
-        (Trial(steps=1), 1),
+        (Trial(steps=MLP_STEPS), MLP_STEPS, 2),  # the default: patience ends it
+        (Trial(), MLP_STEPS, 2),
+        (Trial(steps=5), MLP_STEPS, 5),  # a budget of its own is taken at its word
+        (Trial(steps=1), MLP_STEPS, 1),
+        (Trial(steps=7), 7, 7),  # and so are steps that were asked for as an option
     ],
 )
 def test_patience_ends_the_default_budget_only(
-    small: Corpus, monkeypatch: pytest.MonkeyPatch, trial: Trial, steps: int
+    small: Corpus, monkeypatch: pytest.MonkeyPatch, trial: Trial, asked: int, steps: int
 ) -> None:
     """`PATIENCE` counts products: a batch of 6 times 4 hidden units times (4 + 27)."""
     monkeypatch.setattr(mlp_scalar, "PATIENCE", 2 * 6 * 4 * 31)
-    config = dict(config_of("init=normal")) | {"batch": 6, "steps": 3000}
+    config = dict(config_of("init=normal")) | {"batch": 6, "steps": asked}
     model = MlpScalar(27, config, np.random.default_rng(0))
     model.fit(small, small, trial)
     assert trial.targets_consumed == 6 * steps

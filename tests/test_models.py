@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import harness
 from harness import Corpus, Diverged, Trial, registry, selection
 from harness.contract import Config
 from harness.errors import UsageError
@@ -102,3 +103,21 @@ def test_every_preset_and_default_is_complete(label: str) -> None:
         for preset in choice.spec.presets:
             again = selection.choose(found, [f"{label}:preset={preset}"])[0]
             assert set(again.config) == set(choice.spec.config)
+
+
+def test_a_hopeless_model_has_its_row() -> None:
+    """An NLL whose perplexity is no number any more is an NLL all the same."""
+    (record,) = harness.run(
+        "mlp:optimizer=sgd,learning_rate=1000,steps=50", dataset="markov:documents=200", in_process=True
+    ).records
+    assert (record.status, record.reason) == ("ok", None)
+    assert record.metrics.test_nll is not None
+    assert record.metrics.test_nll > 709
+    assert record.metrics.test_perplexity is None
+
+
+@pytest.mark.parametrize("model", ["mlp", "wavenet", "nn-bigram", "gru"])
+def test_a_negative_rate_is_refused(model: str) -> None:
+    """Climbing the loss is nobody's wish."""
+    with pytest.raises(UsageError, match="learning_rate=-1 must be at least 0"):
+        selection.one(registry.discover(), f"{model}:learning_rate=-1")

@@ -37,6 +37,8 @@ class Mixture(Model):
         """Train the members, then weigh them."""
         held_out = self.config["weights"] == "held-out"
         taught, judge = hold_out(train) if held_out else (train, dev)
+        if held_out and not (taught.targets and judge.targets):
+            raise UsageError("weights=held-out needs ten training documents (or characters) at least")
         if not judge.targets:
             raise UsageError("mixture needs a dev part for its weights; weights=held-out takes it from train")
         parts = [trial.build(text, str(k)) for k, text in enumerate(members(self.config))]

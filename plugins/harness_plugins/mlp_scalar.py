@@ -12,6 +12,7 @@ from harness import Corpus, Trial
 from harness.contract import Ints
 from harness_plugins.micrograd import Value, dot, total
 from harness_plugins.mlp import EPSILON, Array, Mlp, Weights
+from harness_plugins.specs.windows import MLP_STEPS
 
 PATIENCE = 10_000_000  # products of a forward pass: about five seconds of training
 
@@ -22,8 +23,8 @@ class MlpScalar(Mlp):
     """As `Mlp`, several hundred times slower.
 
     The default number of steps would take an hour: without a budget of its own it stops after as many
-    steps as make `PATIENCE` products, at least one. `--budget 20steps` or `--budget 60s` is taken at
-    its word.
+    steps as make `PATIENCE` products, at least one. `steps=20`, `--budget 20steps` or `--budget 60s` is
+    taken at its word.
     """
 
     def warm_up(self, train: Corpus, trial: Trial) -> None:
@@ -33,7 +34,7 @@ class MlpScalar(Mlp):
         """At the end of the budget, or of patience where the budget is the default."""
         config = self.config
         per_target = config["hidden"] * (config["context"] * config["embedding"] + self.vocab_size)
-        default = trial.seconds is None and trial.steps in (None, config["steps"])
+        default = trial.seconds is None and trial.steps in (None, MLP_STEPS) and config["steps"] == MLP_STEPS
         return trial.should_stop() or (default and done * per_target >= PATIENCE)
 
     def loss_and_gradients(

@@ -63,7 +63,7 @@ SPECS = [
             }
         },
         words={"init": ("zeros", "normal", "torch")},
-        check=lambda config: at_least(config, steps=0, l2=0),
+        check=lambda config: at_least(config, steps=0, learning_rate=0, l2=0),
         context=1,
         steps=lambda config: config["steps"],
         paper="Karpathy, makemore part 1",

@@ -25,9 +25,9 @@ def wrong_for_mlp(config: Config) -> str | None:
     """What is wrong with a configuration of `mlp`."""
     if config["normalize"] == "batch" and config["batch"] < 2:
         return "batch=1 has no variance: with normalize=batch it must be at least 2"
-    return at_least(config, context=1, embedding=1, hidden=1, batch=1, steps=0, weight_decay=0) or share(
-        config, "beta2"
-    )
+    return at_least(
+        config, context=1, embedding=1, hidden=1, batch=1, steps=0, learning_rate=0, weight_decay=0
+    ) or share(config, "beta2")
 
 
 def wrong_for_wavenet(config: Config) -> str | None:
@@ -36,7 +36,7 @@ def wrong_for_wavenet(config: Config) -> str | None:
     if context < 2 or context & (context - 1):
         return f"context={context} must be a power of two: 2, 4, 8, 16 …"
     return (
-        at_least(config, embedding=1, hidden=1, batch=2, steps=0, weight_decay=0)
+        at_least(config, embedding=1, hidden=1, batch=2, steps=0, learning_rate=0, weight_decay=0)
         or share(config, "beta2")
         or share(config, "dropout")
     )
@@ -46,6 +46,8 @@ def share(config: Config, key: str) -> str | None:
     """An option that must lie in [0, 1)."""
     return None if 0 <= config[key] < 1 else f"{key}={config[key]:g} must be at least 0 and below 1"
 
+
+MLP_STEPS = 6000  # mlp@scalar stops before them unless they are asked for
 
 SPECS = [
     ModelSpec(
@@ -62,7 +64,7 @@ SPECS = [
             "hidden": 100,
             "normalize": "none",
             "blank": False,
-            "steps": 6000,
+            "steps": MLP_STEPS,
             "batch": 64,
             "batch_of": "windows",
             "optimizer": "adamw",
