@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 ABSENT = "–"
+BARS = "▁▂▃▄▅▆▇█"
 
 
 def fixed(value: float | None, digits: int = 4) -> str:
@@ -65,3 +66,8 @@ def seconds(value: float | None) -> str:
 def megabytes(value: int | None) -> str:
     """Bytes as MB (10⁶)."""
     return ABSENT if value is None else f"{value / 1e6:,.1f}"
+
+
+def bar(value: float, low: float, high: float) -> str:
+    """A value between two others as one of eight heights: `▄`. Sparklines are made of them."""
+    return BARS[round((value - low) / (high - low) * (len(BARS) - 1)) if high > low else 0]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from html import escape
+from collections.abc import Callable
 
-from harness.formats import clean, middle
+from harness.formats import middle
 from harness.lr_range import Curve
+from harness.svg import BLUE, GREEN, GREY, INK, ORANGE, RULE, drawing, line, path, text, ticks
 
 WIDTH, HEIGHT = 760, 460
 LEFT, RIGHT, TOP, BOTTOM = 76, 736, 104, 396  # the plot's edges
-INK, GREY, RULE, BLUE, ORANGE, GREEN = "#1b1f24", "#57606a", "#e3e6ea", "#0b62c4", "#b35900", "#1a7f37"
 
 
 def draw(curve: Curve, title: str, subtitle: str, loss: str) -> str:
@@ -21,11 +20,6 @@ def draw(curve: Curve, title: str, subtitle: str, loss: str) -> str:
     levels = ticks(float(curve.smooth.min()), curve.ceiling)
     said = f"{loss} over the learning rate. {' '.join(sentences(curve))}"
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
-        f'height="{HEIGHT}" role="img" font-family="system-ui, sans-serif" font-size="13">',
-        f"<title>{safe(title)}</title>",
-        f"<desc>{safe(said)}</desc>",
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
         text(LEFT, 28, middle(title, 68), INK, size=17, weight="bold"),
         text(LEFT, 48, middle(subtitle, 92), GREY),
         *(line(x(rate), TOP, x(rate), BOTTOM, RULE) for rate, _ in decades),
@@ -41,9 +35,8 @@ def draw(curve: Curve, title: str, subtitle: str, loss: str) -> str:
         *marks(curve, x),
         path(((x(rate), y(level)) for rate, level in zip(curve.rates, curve.smooth, strict=True)), BLUE),
         *(point(x(rate), nll, curve.ceiling, y) for rate, nll in zip(curve.rates, curve.nll, strict=True)),
-        "</svg>",
     ]
-    return "\n".join(parts) + "\n"
+    return drawing(WIDTH, HEIGHT, title, said, parts)
 
 
 def scales(curve: Curve) -> tuple[Callable[[float], float], Callable[[float], float]]:
@@ -108,38 +101,3 @@ def ticks_of_decades(low: float, high: float) -> list[tuple[float, str]]:
     steps = (1, 2, 5) if len(decades) <= 4 else (1,)
     rates = [step * 10.0**decade for decade in decades for step in steps]
     return [(rate, f"{rate:g}") for rate in rates if low * 0.999 <= rate <= high * 1.001]
-
-
-def ticks(low: float, high: float) -> list[float]:
-    """Round numbers from low to high, five or so: steps of 1, 2 or 5 times a power of ten."""
-    rough = (high - low) / 5
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(step * power for step in (1, 2, 5, 10) if step * power >= rough)
-    return [round(i * step, 10) for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
-
-
-def path(points: Iterable[tuple[float, float]], colour: str) -> str:
-    """A curve through points."""
-    d = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-    return f'<path d="{d}" fill="none" stroke="{colour}" stroke-width="2" stroke-opacity="0.5"/>'
-
-
-def line(x1: float, y1: float, x2: float, y2: float, colour: str, dash: str = "") -> str:
-    """A straight line."""
-    dashed = f' stroke-dasharray="{dash}"' if dash else ""
-    return f'<path d="M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}" stroke="{colour}"{dashed}/>'
-
-
-def text(
-    x: float, y: float, said: str, colour: str, anchor: str = "start", size: int = 13, weight: str = "normal"
-) -> str:
-    """A text, its markup escaped."""
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" text-anchor="{anchor}" font-size="{size}" '
-        f'font-weight="{weight}">{safe(said)}</text>'
-    )
-
-
-def safe(said: str) -> str:
-    """A foreign text as SVG shows it."""
-    return escape(clean(said))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import shutil
 from collections.abc import Sequence
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from harness.record import Record
     from harness.store import Run
     from harness.tune import Place, Tuning
-
-BARS = "▁▂▃▄▅▆▇█"
 
 
 def outcome(record: Record) -> str:
@@ -217,13 +216,10 @@ def show_curve(done: Run, tuning: Tuning, picture: Path | None, as_json: bool) -
 
 def sparkline(curve: Curve) -> str:
     """A character a rate, × where the fit diverged; `s` under the steepest descent, `m` the minimum."""
-    import numpy as np
+    from harness.figures import bar
 
-    least = float(curve.nll.min())
-    heights = (np.minimum(curve.nll, curve.ceiling) - least) / (curve.ceiling - least) * (len(BARS) - 1)
-    bars = [
-        "×" if np.isinf(nll) else BARS[round(height)] for nll, height in zip(curve.nll, heights, strict=True)
-    ]
+    top, fits = curve.ceiling, [float(nll) for nll in curve.nll]
+    bars = ["×" if math.isinf(nll) else bar(min(nll, top), min(fits), top) for nll in fits]
     under = [" "] * len(bars)
     if curve.steepest is not None:
         under[curve.steepest] = "s"
