@@ -13,7 +13,18 @@ from typing import Any, Literal
 
 from harness.compare import Standing
 from harness.errors import UnknownName
-from harness.figures import ABSENT, fixed, interval, megabytes, rate, seconds, short, tiny, whole
+from harness.figures import (
+    ABSENT,
+    fine_seconds,
+    fixed,
+    interval,
+    megabytes,
+    rate,
+    seconds,
+    short,
+    tiny,
+    whole,
+)
 from harness.formats import Cells, clean
 from harness.record import Record
 from harness.statistics import Difference
@@ -349,6 +360,7 @@ COLUMNS = (
     of("checkpoint-s", "checkpoint s", "checkpoint_s", timing("checkpoint_s"), seconds),
     of("evaluate-s", "evaluate s", "evaluate_s", timing("evaluate_s"), seconds),
     of("sample-s", "sample s", "sample_s", timing("sample_s"), seconds),
+    of("benchmark-s", "benchmark s", "benchmark_s", timing("benchmark_s"), fine_seconds, "filled"),
     of("sample-rate", "sample ch/s", "sample_chars_per_s", speed("sample_chars_per_s"), rate),
     sampled("novel", "novel", "novel"),
     sampled("duplicates", "duplicates", "duplicates"),

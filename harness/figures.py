@@ -63,6 +63,11 @@ def seconds(value: float | None) -> str:
     return f"{value:.0f}"
 
 
+def fine_seconds(value: float | None) -> str:
+    """The same, but what is under half a millisecond keeps its digits: `1.23e-05`."""
+    return f"{value:.2e}" if value is not None and 0 < value < 0.0005 else seconds(value)
+
+
 def megabytes(value: int | None) -> str:
     """Bytes as MB (10⁶)."""
     return ABSENT if value is None else f"{value / 1e6:,.1f}"

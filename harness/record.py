@@ -48,6 +48,9 @@ class Timings(msgspec.Struct, kw_only=True):
     evaluate_s: float | None = None
     sample_s: float | None = None
     checkpoint_s: float | None = None
+    benchmark_s: float | None = (
+        None  # of another tool's benchmark (`harness import`): the median of its rounds
+    )
 
 
 class Throughput(msgspec.Struct, kw_only=True):

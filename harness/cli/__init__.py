@@ -28,6 +28,7 @@ VERBS = {
     "score": "Score a text under a model of a stored run.",
     "compare": "Compare models, runs or files of scores, paired.",
     "gate": "PASS, FAIL or INCONCLUSIVE against a baseline.",
+    "history": "Follow a metric over runs and commits.",
     "verify": "Derive the figures of a stored run again from its scores.",
     "doctor": "Tell why your number differs from ours.",
     "new": "Write a package with a model of your own to begin with.",
