@@ -13,7 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.contract import DatasetSpec, Model, ModelSpec, Trial, WindowModel
+    from harness.contract import DatasetSpec, ExporterSpec, Model, ModelSpec, Trial, WindowModel
     from harness.corpus import Alphabet, Batch, Corpus
     from harness.errors import Diverged
     from harness.hookspecs import hookimpl
@@ -27,6 +27,7 @@ _HOMES = {
     "Corpus": "harness.corpus",
     "DatasetSpec": "harness.contract",
     "Diverged": "harness.errors",
+    "ExporterSpec": "harness.contract",
     "Model": "harness.contract",
     "ModelSpec": "harness.contract",
     "Trial": "harness.contract",
@@ -43,6 +44,7 @@ __all__ = [
     "Corpus",
     "DatasetSpec",
     "Diverged",
+    "ExporterSpec",
     "Model",
     "ModelSpec",
     "Trial",

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,10 @@ from numpy.typing import NDArray
 from harness.corpus import BOUNDARY, Corpus, Kind
 from harness.errors import Diverged, InvalidModel
 
-__all__ = ["DatasetSpec", "Diverged", "Model", "ModelSpec", "Trial", "WindowModel", "sliding"]
+if TYPE_CHECKING:
+    from harness.store import Run
+
+__all__ = ["DatasetSpec", "Diverged", "ExporterSpec", "Model", "ModelSpec", "Trial", "WindowModel", "sliding"]
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
@@ -309,4 +312,21 @@ class DatasetSpec:
     true_source: Callable[[Config], Model] | None = field(default=None, kw_only=True)
     config: Config = field(default_factory=dict, kw_only=True)
     facts: Callable[[], Mapping[str, object]] | None = field(default=None, kw_only=True)
+    description: str = field(default="", kw_only=True)
+
+
+@dataclass(frozen=True)
+class ExporterSpec:
+    """Another tool's format, as its author declares it.
+
+    export: runs -> the text of the file, or of several files name -> text; a function, or
+    "pkg.module:function", imported only when it is chosen. It reads `run.header` and `run.records` (and
+    `run.scores(record)`, where it needs them) and writes nothing. suffix: of the file's name. measured_only:
+    the format has no place for a cell that is not ok; it is given none, and the user is told of those.
+    """
+
+    name: str
+    export: Callable[[Sequence[Run]], str | Mapping[str, str]] | str
+    suffix: str = field(default=".txt", kw_only=True)
+    measured_only: bool = field(default=False, kw_only=True)
     description: str = field(default="", kw_only=True)

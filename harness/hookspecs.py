@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from harness.contract import DatasetSpec, ModelSpec
+    from harness.contract import DatasetSpec, ExporterSpec, ModelSpec
     from harness.record import Record
 
 hookspec = pluggy.HookspecMarker("harness")
@@ -23,6 +23,11 @@ def harness_models() -> Sequence[ModelSpec] | ModelSpec:  # type: ignore[empty-b
 @hookspec
 def harness_datasets() -> Sequence[DatasetSpec] | DatasetSpec:  # type: ignore[empty-body]
     """The datasets that this plugin brings; nothing is read before one is chosen."""
+
+
+@hookspec
+def harness_exporters() -> Sequence[ExporterSpec] | ExporterSpec:  # type: ignore[empty-body]
+    """The formats that this plugin adds to `harness export --to`; functions may be strings."""
 
 
 @hookspec

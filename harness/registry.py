@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import pluggy
 
 from harness import hookspecs, program
-from harness.contract import DatasetSpec, Model, ModelSpec
+from harness.contract import DatasetSpec, ExporterSpec, Model, ModelSpec
 from harness.errors import Unavailable, UnknownName, UsageError
 
 GROUP = "harness"
@@ -39,6 +39,7 @@ class Plugin(NamedTuple):
     models: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     error: str | None = None
+    exporters: tuple[str, ...] = ()
 
 
 @dataclass
@@ -47,6 +48,7 @@ class Registry:
 
     models: dict[str, ModelSpec] = field(default_factory=dict)
     datasets: dict[str, DatasetSpec] = field(default_factory=dict)
+    exporters: dict[str, ExporterSpec] = field(default_factory=dict)
     plugins: list[Plugin] = field(default_factory=list)
     manager: pluggy.PluginManager = field(default_factory=lambda: pluggy.PluginManager("harness"), repr=False)
 
@@ -107,11 +109,13 @@ def _add(registry: Registry, name: str, distribution: str, version: str, load: C
         module = load()
         models = _collect(module, "harness_models", ModelSpec)
         datasets = _collect(module, "harness_datasets", DatasetSpec)
+        exporters = _collect(module, "harness_exporters", ExporterSpec)
         for model in models:
             validate(model)
         for kind, specs, known in (
             ("model", models, registry.models),
             ("dataset", datasets, registry.datasets),
+            ("exporter", exporters, registry.exporters),
         ):
             for spec in specs:
                 if not NAME.fullmatch(spec.name):
@@ -131,6 +135,7 @@ def _add(registry: Registry, name: str, distribution: str, version: str, load: C
     note = f"unknown hook {', '.join(unknown)}: ignored" if unknown else None
     registry.models |= {spec.name: spec for spec in sorted(models, key=lambda s: s.name)}
     registry.datasets |= {spec.name: spec for spec in sorted(datasets, key=lambda s: s.name)}
+    registry.exporters |= {spec.name: spec for spec in sorted(exporters, key=lambda s: s.name)}
     registry.plugins.append(
         Plugin(
             name,
@@ -139,6 +144,7 @@ def _add(registry: Registry, name: str, distribution: str, version: str, load: C
             tuple(spec.name for spec in models),
             tuple(spec.name for spec in datasets),
             note,
+            tuple(spec.name for spec in exporters),
         )
     )
 
@@ -207,7 +213,7 @@ def load_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     if not any(hasattr(module, hook) for hook in dir(hookspecs) if hook.startswith("harness_")):
-        raise UsageError(f"{path} has no hook (harness_models, harness_datasets or harness_record)")
+        raise UsageError(f"{path} has no hook (harness_models, harness_datasets, harness_exporters, …)")
     return module
 
 

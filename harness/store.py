@@ -32,6 +32,8 @@ except ImportError:  # Windows: one run at a time is up to the user
 from harness.errors import StoreError, UsageError
 from harness.record import SCHEMA, Header, Record
 
+IMPORTED = "-import-"  # in the id of a run that `harness import` made
+
 
 class _Line(msgspec.Struct):
     checksum: str
@@ -314,8 +316,8 @@ def find(folder: Path, name: str) -> Path:
     files = run_files(folder)
     if not files:
         raise UsageError(f"no runs in {folder}: harness run makes one, --results names another folder")
-    if name == "latest":
-        return files[-1]
+    if name == "latest":  # of what we ran: imported times hold no model to show, sample or compare
+        return next((path for path in reversed(files) if IMPORTED not in path.stem), files[-1])
     found = [path for path in files if path.stem == name] or [
         path for path in files if path.stem.startswith(name)
     ]

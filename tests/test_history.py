@@ -651,4 +651,4 @@ def test_the_commands_of_the_readme_run(stored: list[Run]) -> None:
     Path("bench.json").write_text(json.dumps(theirs | {"commit_info": {"id": "unversioned"}}))
     for line in block.splitlines():
         assert main(shlex.split(line, comments=True)[1:]) == 0, line
-    assert all(Path(name).is_file() for name in ("history.svg",))
+    assert all(Path(name).is_file() for name in ("history.svg", "cells.csv"))

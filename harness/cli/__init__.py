@@ -21,7 +21,7 @@ VERBS = {
     "run": "Train, score, time and tabulate models on equal terms.",
     "tune": "Search a model's options on dev; learning-rate range test.",
     "audit": "Check a model against its contract; keep a certificate.",
-    "list": "Show models, datasets, suites, plugins or runs.",
+    "list": "Show models, datasets, suites, exporters, plugins or runs.",
     "show": "Print a stored run again.",
     "report": "Write a page about runs, to be looked at.",
     "sample": "Draw from a model of a stored run.",
@@ -29,6 +29,8 @@ VERBS = {
     "compare": "Compare models, runs or files of scores, paired.",
     "gate": "PASS, FAIL or INCONCLUSIVE against a baseline.",
     "history": "Follow a metric over runs and commits.",
+    "export": "Write runs in another tool's format.",
+    "import": "Make a run of another tool's times.",
     "verify": "Derive the figures of a stored run again from its scores.",
     "doctor": "Tell why your number differs from ours.",
     "new": "Write a package with a model of your own to begin with.",
@@ -39,7 +41,7 @@ VERBS = {
     "completion": "Print the script that lets a shell complete commands.",
 }
 
-MODULES = {"list": "listing"}  # a submodule `list` would hide the built-in in this package
+MODULES = {"list": "listing", "import": "importing"}  # `list` would hide the built-in, `import` is a keyword
 
 USAGE, DAMAGED_STORE, INTERNAL, INTERRUPTED = 2, 6, 70, 130
 COMPLETE = "_HARNESS_COMPLETE"  # what a shell sets when it asks for completions

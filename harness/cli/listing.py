@@ -18,12 +18,12 @@ Rows = list[dict[str, object]]
 
 
 @click.command("list")
-@click.argument("what", type=click.Choice(["models", "datasets", "suites", "plugins", "runs"]))
+@click.argument("what", type=click.Choice(["models", "datasets", "suites", "exporters", "plugins", "runs"]))
 @options.plugin
 @options.results
 @options.as_json
 def command(what: str, plugins: tuple[Path, ...], results: Path | None, as_json: bool) -> None:
-    """Show models, datasets, suites, plugins or runs, and why what cannot be used cannot."""
+    """Show models, datasets, suites, exporters, plugins or runs, and why what cannot be used cannot."""
     if what == "runs":
         rows = runs(options.folder(results))
     elif what == "suites":
@@ -36,6 +36,7 @@ def command(what: str, plugins: tuple[Path, ...], results: Path | None, as_json:
         tables: dict[str, Callable[[Registry], Rows]] = {
             "models": lambda found: models(found, options.folder(results)),
             "datasets": datasets,
+            "exporters": exporters,
             "plugins": plugins_table,
         }
         rows = tables[what](found)
@@ -108,6 +109,14 @@ def datasets(found: Registry) -> Rows:
     return rows
 
 
+def exporters(found: Registry) -> Rows:
+    """One row a format of `harness export`."""
+    return [
+        {"exporter": spec.name, "suffix": spec.suffix, "description": spec.description}
+        for spec in found.exporters.values()
+    ]
+
+
 def plugins_table(found: Registry) -> Rows:
     """One row a plugin, the broken ones with their error."""
     return [
@@ -116,6 +125,7 @@ def plugins_table(found: Registry) -> Rows:
             "distribution": f"{plugin.distribution} {plugin.version}".strip(),
             "models": ", ".join(plugin.models),
             "datasets": ", ".join(plugin.datasets),
+            "exporters": ", ".join(plugin.exporters),
             "state": plugin.error or "ok",
         }
         for plugin in found.plugins
