@@ -192,22 +192,21 @@ def read(content: bytes, name: str) -> tuple[Header, list[Record]]:
     created = created.astimezone(UTC) if created.tzinfo else created.replace(tzinfo=UTC)
     run_id = f"{created:%Y%m%dT%H%M%S}{IMPORTED}{hashlib.sha256(content).hexdigest()[:8]}"
     environment = facts(found)
+    for each in found.benchmarks:
+        if not (math.isfinite(each.stats.median) and each.stats.median >= 0):
+            raise UsageError(f"{name}: {each.fullname}: a median of {each.stats.median:g} s is no time")
+    records = [record(run_id, cell, each, found, environment) for cell, each in enumerate(found.benchmarks)]
     header = Header(
         run_id=run_id,
         created=created.isoformat(timespec="seconds"),
         version=__version__,
         dataset=TOOL,
         split="none",
-        budget="none",
-        cells=[each.fullname for each in found.benchmarks],
+        budget="default",
+        cells=[called(each) for each in records],
         environment=environment,
     )
-    for each in found.benchmarks:
-        if not (math.isfinite(each.stats.median) and each.stats.median >= 0):
-            raise UsageError(f"{name}: {each.fullname}: a median of {each.stats.median:g} s is no time")
-    return header, [
-        record(run_id, cell, each, found, environment) for cell, each in enumerate(found.benchmarks)
-    ]
+    return header, records
 
 
 def facts(found: _File) -> dict[str, Any]:
@@ -240,7 +239,7 @@ def record(run_id: str, cell: int, found: _Benchmark, file: _File, environment: 
         split="none",
         repeat=0,
         seed=0,
-        budget="none",
+        budget="default",
         status="ok",
         rests_on=f"no score: times of {TOOL} {file.version}",
         absent=dict.fromkeys(("train_nll", "dev_nll", "test_nll"), ABSENT),

@@ -426,6 +426,8 @@ def test_an_imported_run_can_be_followed_and_shown(theirs: bytes, capsys: pytest
     assert main(["show", str(imported), "--format", "csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert sorted(float(row["benchmark_s"]) for row in rows) == sorted(medians)
+    assert main(["verify", str(imported), "--json"]) == 3  # no score to derive again, and nothing wrong
+    assert [row["differ"] for row in json.loads(capsys.readouterr().out)["rows"]] == [[]] * 3
 
 
 def test_times_come_back() -> None:
