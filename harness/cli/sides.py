@@ -83,11 +83,11 @@ class Asked:
 
     def wants(self, header: Header) -> bool:
         """Whether a run of a reference is one on the data that is asked for."""
-        return self.dataset in (None, header.dataset) and self.split in (None, header.split)
+        return self.dataset in (None, header.dataset) and self.on_split(header.split)
 
     def covers(self, record: Record) -> bool:
         """Whether a cell is one of those that are asked for; a test part is what counts, so no searches."""
-        if self.dataset not in (None, record.dataset) or not self.on_split(record):
+        if self.dataset not in (None, record.dataset) or not self.on_split(record.split):
             return False
         from harness import change, selection
 
@@ -96,13 +96,13 @@ class Asked:
         wanted = selection.items(self.models)
         return not wanted or any(item in ("all", "*", "*@*", *names) for item in wanted)
 
-    def on_split(self, record: Record) -> bool:
-        """Whether a cell is of the split that is asked for, written short or in full."""
+    def on_split(self, method: str) -> bool:
+        """Whether a run or a cell is of the split that is asked for, written short or in full."""
         if self.split is None:
             return True
         from harness import split
 
-        return record.split in (self.split, str(split.parse(self.split)))
+        return method in (self.split, str(split.parse(self.split)))
 
     # ---- running cells
 
