@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import re
 import shlex
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import harness
-from harness import registry
+from harness import registry, store
 from harness.cli import main
 from harness.columns import COLUMNS
 from harness.report import WIDTH
@@ -140,3 +142,58 @@ def test_the_spec_of_the_plugin_page_is_valid() -> None:
     spec = eval(marked(PLUGINS, "spec"), {"ModelSpec": harness.ModelSpec})
     registry.validate(spec)
     assert spec.context_of({"context": 4}) == 4
+
+
+# ---- our own history
+
+
+@pytest.fixture
+def update() -> Any:
+    """`results/update.py` as a module."""
+    spec = importlib.util.spec_from_file_location("update", ROOT / "results" / "update.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_tables_are_made_of_the_committed_runs(update: Any) -> None:
+    """README's two tables are what `results/update.py --tables` makes of the runs that they name."""
+    runs = {name: update.named(README, name) for name in update.RUNS}
+    assert update.rewritten(README, runs) == README
+
+
+def test_the_committed_runs_are_whole(update: Any) -> None:
+    """Closed, undamaged, of every built-in model, all ok, each with its scores and samples."""
+    for name in update.RUNS:
+        run = store.read(update.named(README, name))
+        assert run.closed
+        assert (run.warnings, run.damaged) == ([], 0)
+        assert [record.status for record in run.records] == ["ok"] * len(registry.discover().models)
+        for record in run.records:
+            scores, drawn = run.scores(record), run.samples(record)
+            assert scores is not None
+            assert drawn
+            sums = scores["test_sums"].sum() / scores["test_lengths"].sum()
+            assert sums == pytest.approx(record.metrics.test_nll, abs=1e-12)
+
+
+def test_what_is_committed_of_results_is_what_may_be(update: Any) -> None:
+    """Run files, scores and samples, under 4 MB: no parameters, no path and no name of a machine."""
+    listing = subprocess.run(["git", "ls-files", "-z", "results"], cwd=ROOT, capture_output=True, text=True)
+    if listing.returncode:
+        pytest.skip("not a checkout")
+    files = [ROOT / name for name in listing.stdout.split("\0") if name]
+    runs = [path for path in files if path.suffix == ".jsonl"]
+    assert {update.named(README, name) for name in update.RUNS} <= set(runs)
+    sides = [path for path in files if path.parent.suffix == ".d"]
+    assert {"".join(path.suffixes) for path in sides} == {".scores.npz", ".samples.json"}
+    assert {path.parent for path in sides} == {store.side_folder(path) for path in runs}
+    assert sum(path.stat().st_size for path in files) < 4e6
+    facts = {"python", "system", "cpu", "cores", "affinity", "threads", "noise", "load", "packages", "commit"}
+    for path in runs:
+        run = store.read(path)
+        assert set(run.header.environment) <= facts
+        assert all(record.environment == run.header.environment for record in run.records)
+        assert not re.search(r'"(/|~|[A-Za-z]:\\)', path.read_text(encoding="utf-8"))
