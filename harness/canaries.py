@@ -65,10 +65,13 @@ def tell_tales(test: Corpus, train: Corpus) -> list[str]:
 
 
 def holding(paths: Iterable[str], planted: Path, canaries: Canaries, test: list[str]) -> str | None:
-    """The first of some files that holds a canary, or all these pieces of test; what it holds, in words.
+    """The first of some files that holds a canary, or those that hold all these pieces of test; in words.
 
-    planted: the folder of canaries, from which their paths are told.
+    planted: the folder of canaries, from which their paths are told. Data may be many files, a language
+    each: the pieces are looked for in all of them together.
     """
+    left = set(test)
+    holders = []
     for path in sorted(paths):
         file = Path(path)
         try:
@@ -79,9 +82,14 @@ def holding(paths: Iterable[str], planted: Path, canaries: Canaries, test: list[
             continue  # it has gone, or nobody may read it
         if any(encoded(f"\n{document}\n") in content for document in canaries.planted):
             return f"{os.path.relpath(path, planted)}, where canaries stand"
-        if test and all(encoded(piece) in content for piece in test):
-            return f"{path}, which holds the test documents"
-    return None
+        if here := {piece for piece in left if encoded(piece) in content}:
+            left -= here
+            holders.append(path)
+    if left or not test:
+        return None
+    if len(holders) == 1:
+        return f"{holders[0]}, which holds the test documents"
+    return f"{len(holders)} files that together hold the test documents: {holders[0]} and others"
 
 
 def encoded(document: str) -> bytes:

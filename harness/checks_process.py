@@ -73,8 +73,8 @@ def check_no_test_in_fit(subject: Subject) -> Finding:
     """A fit reads no file that holds canaries or the test part, and does not know the canaries afterwards.
 
     A temporary data folder, home and working directory hold the canaries. What Python code opens is seen
-    by an audit hook; what native code or another program reads shows in the scores: by rank, canaries
-    are no better than decoys, p > 1e-6.
+    by an audit hook, the files of a data set of many files together; what native code or another program
+    reads shows in the scores: by rank, canaries are no better than decoys, p > 1e-6.
     """
     name = "no test in fit"
     canaries = Canaries.drawn(subject.alphabet, subject.rng("canaries"))
@@ -83,7 +83,8 @@ def check_no_test_in_fit(subject: Subject) -> Finding:
         canaries.plant((Path(place) for place in {*environment.values(), str(folder)}), subject.dataset)
         with subject.process(environment=environment, cwd=folder, watch=in_python(subject)) as make:
             model = subject.fit(make)
-            opened = model.child.ask({"op": "opened"})[0]["paths"] if in_python(subject) else []
+            seen = model.child.ask({"op": "opened"})[0] if in_python(subject) else {}
+            opened = seen.get("paths", [])
             if found := holding(opened, folder, canaries, tales):
                 return Finding(name, "fail", f"it opened {found}")
             planted, decoys = (
@@ -93,6 +94,8 @@ def check_no_test_in_fit(subject: Subject) -> Finding:
     p = preferred(planted, decoys)
     files = f"{len(opened)} files opened" if in_python(subject) else "the files of a program cannot be seen"
     said = f"canaries against decoys: p = {p:.2g}; {files}"
+    if programs := seen.get("programs"):
+        said += f"; it started {', '.join(programs)}, whose files cannot be seen"
     return Finding(name, "pass" if p > LEVEL else "fail", said)
 
 

@@ -29,6 +29,7 @@ from harness.corpus import Alphabet, Corpus
 from harness.instances import instance
 
 BETWEEN_PROGRESS = 0.05  # seconds
+STARTS = ("subprocess.Popen", "os.posix_spawn")  # audit events whose first argument is a program
 CODE = (".py", ".pyc", ".so", ".pyd")  # thousands of files at the import of torch
 
 
@@ -42,6 +43,7 @@ class Cell:
         self.model: Model | None = None
         self.corpora: dict[str, Corpus] = {}
         self.opened: set[str] = set()  # files, where the request to open asks for them to be watched
+        self.started: set[str] = set()  # programs, likewise
 
     def serve(self) -> None:
         """Say hello, then answer until `bye` or the connection's end."""
@@ -86,7 +88,7 @@ class Cell:
         if op == "look":
             return {"ok": True, **look()}, {}
         if op == "opened":
-            return {"ok": True, "paths": sorted(self.opened)}, {}
+            return {"ok": True, "paths": sorted(self.opened), "programs": sorted(self.started)}, {}
         if op == "data":
             self.corpora[message["part"]] = Corpus(
                 arrays["tokens"], arrays["offsets"], Alphabet(message["alphabet"]), message["kind"]
@@ -125,7 +127,7 @@ class Cell:
         """Find the model's class; limits and threads were set before."""
         self.made = message
         if message.get("watch"):
-            watch(self.opened)
+            watch(self.opened, self.started)
         self.found = registry.discover(message["plugins"], guard_files=False)
         registry.resolve(self.found.model(message["model"]), message["backend"])
         torch: Any = sys.modules.get("torch")
@@ -208,8 +210,8 @@ def look() -> wire.Message:
     }
 
 
-def watch(opened: set[str]) -> None:
-    """Collect the path of every file that Python code opens from now on, code itself left out.
+def watch(opened: set[str], started: set[str]) -> None:
+    """Collect every file that Python code opens from now on, code itself left out, and programs it starts.
 
     A hook cannot be taken out again; what native code or another program opens it does not see.
     """
@@ -219,6 +221,10 @@ def watch(opened: set[str]) -> None:
             path = os.fsdecode(arguments[0])
             if not path.endswith(CODE):
                 opened.add(os.path.abspath(path))
+        elif event in STARTS:
+            started.add(os.path.basename(os.fsdecode(arguments[0])))
+        elif event == "os.system":
+            started.add("a shell")
 
     sys.addaudithook(hook)
 

@@ -62,6 +62,32 @@ def test_a_file_with_the_whole_test_part_is_named(tmp_path: Path, letters: Alpha
     assert holding([str(path)], tmp_path, CANARIES, tales) is None
 
 
+def test_test_documents_are_found_in_many_files(tmp_path: Path) -> None:
+    """Data may be a file a language: all pieces count, wherever each stands; other files do not."""
+    tales = [f"\n{first}{second}\n" for first in "abcd" for second in "vwxyz"]
+    (tmp_path / "a.txt").write_text("nobody")
+    for first in "bcd":
+        (tmp_path / f"{first}.txt").write_text("".join(f"{first}{second}\n" for second in "vwxyz"))
+    paths = [str(path) for path in sorted(tmp_path.iterdir())]
+    assert holding(paths, tmp_path, CANARIES, tales) is None  # those that begin with a are nowhere
+    (tmp_path / "e.txt").write_text("av\naw\nax\nay\naz")
+    said = f"4 files that together hold the test documents: {tmp_path / 'b.txt'} and others"
+    assert holding([*paths, str(tmp_path / "e.txt")], tmp_path, CANARIES, tales) == said
+
+
+def test_a_watched_process_names_files_and_programs(tmp_path: Path) -> None:
+    """What Python opens, code left out, and what it starts, through a shell or not."""
+    file = tmp_path / "data.txt"
+    file.write_text("x")
+    code = (
+        "import os, subprocess, sys; from harness.worker import watch; opened, started = set(), set(); "
+        "watch(opened, started); open(sys.argv[1]).close(); subprocess.run([sys.executable, '-c', '']); "
+        "os.system(''); print(sys.argv[1] in opened, sorted(started))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True)
+    assert done.stdout == f"True {sorted(['a shell', Path(sys.executable).name])}\n"
+
+
 def test_ranks_against_every_arrangement() -> None:
     """The p-value is near the exact share of arrangements with as small a rank sum, ties included."""
     scores = np.array([1.0, 2, 2, 3, 5, 4, 6, 7, 7, 9, 10, 11])
