@@ -88,12 +88,13 @@ def audits(rows: Sequence[Standing], width: int | None = None) -> list[str]:
     failures = []
     for row in rows:
         found, name = row.record.audit, called_row(row)
+        where = f" on {found.elsewhere}" if found is not None and found.elsewhere else ""
         if found is not None and found.failed:
             failures.append(
-                clean(f"WARNING {name} failed its audit ({found.date}): {', '.join(found.failed)}.")
+                clean(f"WARNING {name} failed its audit{where} ({found.date}): {', '.join(found.failed)}.")
             )
         else:
-            said = "not audited" if found is None else f"passed {found.passed}/{found.passed}"
+            said = "not audited" if found is None else f"passed {found.passed}/{found.passed}{where}"
             by_audit.setdefault(said, []).append(name)
     if not failures and set(by_audit) <= {"not audited"}:
         return []

@@ -123,6 +123,7 @@ class Audit(msgspec.Struct, kw_only=True):
     passed: int  # checks
     failed: list[str]  # names of checks
     not_applicable: int = 0
+    elsewhere: str = ""  # the data of the audit, where they are not those of the run
 
 
 class Target(msgspec.Struct, kw_only=True):

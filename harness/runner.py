@@ -184,11 +184,11 @@ class Shift:
     def audited(self, cell: Cell) -> Audit | None:
         """What an audit has found of this cell's model, where it is kept beside the run."""
         try:
-            found = certificate.find(self.writer.path.parent, cell.choice)
+            found = certificate.find(self.writer.path.parent, cell.choice, self.made.dataset)
         except StoreError as error:
             self.watcher.warned(str(error))
             return None
-        return None if found is None else found.audit
+        return None if found is None else found.audit_for(self.made.dataset)
 
     @contextlib.contextmanager
     def housed(self, cell: Cell, parts: Split, record: Record) -> Iterator[Callable[[], Model]]:

@@ -47,6 +47,7 @@ class Subject:
     seed: int = 0
     threads: int = 1
     dataset: str = ""
+    dataset_sha256: str = ""
     _kept: Proxy | None = field(default=None, init=False, repr=False)
     _house: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, init=False, repr=False)
     _broken: Exception | None = field(default=None, init=False, repr=False)
@@ -233,7 +234,7 @@ def subject(
     parts = split.divide(
         documents, data.alphabet, data.kind, method, uses_dev=choice.spec.uses_dev_of(choice.config)
     )
-    return Subject(choice, parts, processes, plugins, seed, threads, data.name)
+    return Subject(choice, parts, processes, plugins, seed, threads, data.name, data.sha256)
 
 
 def some(documents: tuple[str, ...], kind: str, rng: np.random.Generator) -> list[str]:

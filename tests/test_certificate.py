@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import replace
@@ -12,6 +13,8 @@ import pytest
 from harness import audit, certificate, registry, selection, store
 from harness.certificate import Finding
 from harness.cli import main
+from harness.corpus import Alphabet
+from harness.dataset import Dataset
 from harness.errors import StoreError
 from harness.record import Audit
 from harness.subject import Subject
@@ -70,6 +73,47 @@ def test_changed_code_is_not_audited(tmp_path: Path) -> None:
     assert found() is None
     file.write_bytes(PROMISES.read_bytes())
     assert found() is not None
+
+
+def test_a_certificate_of_other_data_says_so(tmp_path: Path) -> None:
+    """That of a run's own data comes first, however old; else the newest, with its data; no other is lost."""
+
+    def kept(name: str, content: str, passed: int, day: int) -> certificate.Certificate:
+        sha256 = data(name, content).sha256
+        findings = [Finding(f"check {n}", "pass") for n in range(passed)]
+        made = certificate.certify(choice(), findings, dataset=name, dataset_sha256=sha256)
+        made.created = f"2026-10-0{day}T08:00:00+00:00"
+        certificate.write(tmp_path, made)
+        return made
+
+    def data(name: str, content: str) -> Dataset:
+        return Dataset(
+            name, "lines", Alphabet("abc"), (content,), sha256_of(content), "", "", "all", len(content)
+        )
+
+    def sha256_of(content: str) -> str:
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def shown(name: str, content: str) -> tuple[int, str]:
+        mine = data(name, content)
+        found = certificate.find(tmp_path, choice(), mine)
+        assert found is not None
+        audit = found.audit_for(mine)
+        return audit.passed, audit.elsewhere
+
+    kept("names", "abc", passed=1, day=1)
+    kept("file:mine.txt", "cab", passed=2, day=2)
+    assert shown("names", "abc") == (1, "")
+    assert shown("file:mine.txt", "cab") == (2, "")
+    assert shown("file:mine.txt", "changed") == (2, "an earlier file:mine.txt")
+    assert shown("markov", "aaa") == (2, "file:mine.txt")
+
+
+def test_mended_checks_make_a_certificate_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another code of harness has found no longer counts."""
+    certificate.write(tmp_path, certificate.certify(choice(), FINDINGS))
+    monkeypatch.setattr(certificate, "own_code", lambda: "mended")
+    assert certificate.find(tmp_path, choice()) is None
 
 
 @pytest.mark.parametrize("name", ["CONTRACT", "VERSION"])
@@ -232,13 +276,18 @@ def test_run_and_list_show_the_certificate(capsys: pytest.CaptureFixture[str]) -
     assert rows["peeks@numpy"][:2] == ["failed:", "causal"]
     assert "Audit: passed 2/2: honest@numpy; not audited: steady@numpy." in table
     assert "WARNING peeks@numpy failed its audit (20" in table
+    main(["run", *plugin, "--dataset", "markov:documents=200,vocab=6", "--models", "honest,peeks"])
+    table = " ".join(capsys.readouterr().out.split())
+    where = "markov:order=1,vocab=6,seed=0,documents=300"
+    assert f"passed 2/2 on {where}: honest@numpy" in table
+    assert f"WARNING peeks@numpy failed its audit on {where} (20" in table
     main(["list", "models", *plugin, "--json"])
     listed = {row["model"]: row["audit"] for row in json.loads(capsys.readouterr().out) if row["model"]}
-    assert listed["honest"].startswith("passed 2/2 20")
+    assert re.fullmatch(f"passed 2/2 20[0-9-]+ on {where}", listed["honest"])
     assert listed["peeks"].startswith("failed 20")
     assert listed["peeks"].endswith(": causal")
     assert listed["steady"] == "not audited"
-    (run,) = store.run_files(Path("results"))
+    run, _ = sorted(store.run_files(Path("results")), key=lambda path: -len(store.read(path).records))
     assert [None if r.audit is None else r.audit.passed for r in store.read(run).records] == [2, 1, None]
 
 

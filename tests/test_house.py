@@ -102,7 +102,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "doctor": {"causes"},
     "author_file": {"causes"},
     "reference": STAGES | SERVICES | {"causes", "instances"},
-    "certificate": {"record", "selection", "store"},
+    "certificate": {"dataset", "record", "registry", "selection", "store"},
     "subject": STAGES | SERVICES | {"certificate", "instances", "engine", "proxy"},
     "moves": STAGES | SERVICES | {"agreement", "subject"},
     "checks_rows": STAGES | SERVICES | {"moves", "subject"},

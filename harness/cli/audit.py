@@ -158,7 +158,9 @@ def keep(subject: Subject, findings: Sequence[Finding], folder: Path) -> Path:
         subject.choice,
         findings,
         dataset=subject.dataset,
+        dataset_sha256=subject.dataset_sha256,
         split=subject.parts.method,
+        split_fingerprint=subject.parts.fingerprint,
         seed=subject.seed,
     )
     return certificate.write(folder, made)

@@ -66,7 +66,7 @@ def models(found: Registry, results: Path) -> Rows:
 
 
 def audited(found: Registry, model: str, results: Path) -> str:
-    """`passed 13/13 2026-10-03`, what failed, or `not audited`: of the default options and this code."""
+    """`passed 13/13 2026-10-03 on names`, what failed, or `not audited`: of this code by default."""
     from harness import certificate, selection
     from harness.errors import StoreError, UsageError
 
@@ -81,8 +81,8 @@ def audited(found: Registry, model: str, results: Path) -> str:
         return "not audited"
     audit = kept.audit
     if audit.failed:
-        return f"failed {audit.date}: {', '.join(audit.failed)}"
-    return f"passed {audit.passed}/{audit.passed} {audit.date}"
+        return f"failed {audit.date} on {kept.dataset}: {', '.join(audit.failed)}"
+    return f"passed {audit.passed}/{audit.passed} {audit.date} on {kept.dataset}"
 
 
 def datasets(found: Registry) -> Rows:
