@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.errors import StoreError
 from harness.record import Record
 from harness.statistics import (
     METHOD,
@@ -133,8 +134,10 @@ def standings(records: Sequence[Record], scores: Scores, *, each_seed: bool = Fa
 def ranked(rows: Sequence[Standing], arrays: Sequence[Sequence[Arrays]]) -> list[Standing]:
     """Rows, best first, with their ranks and distances; arrays: the scores of each row's repeats.
 
-    A model that draws nothing is compared as one with many seeds that all score the same.
+    A model that draws nothing is compared as one with many seeds that all score the same. `StoreError`
+    where the rows hold scores of different numbers of documents.
     """
+    refuse_unlike([one for found in arrays for one in found], "test")
     sums = [
         np.stack([one["test_sums"] for one in found] * (METHOD if row.steady else 1))  # (R, G)
         for row, found in zip(rows, arrays, strict=True)
@@ -166,6 +169,14 @@ def among(own: Any, best: Any, arrays: Arrays, *, seen: bool) -> Difference | No
     return paired(own[:, some], best[:, some], arrays["test_lengths"][some], arrays["test_units"][some])
 
 
+def refuse_unlike(arrays: Sequence[Arrays], part: str) -> None:
+    """`StoreError` where the scores of a part are not of as many documents everywhere."""
+    sizes = {len(one[f"{part}_sums"]) for one in arrays}
+    if len(sizes) > 1:
+        counts = " and ".join(f"{size:,}" for size in sorted(sizes))
+        raise StoreError(f"stored scores of {part} are of {counts} documents: harness verify names the rows")
+
+
 def kept(records: Sequence[Record], scores: Scores) -> list[Arrays] | None:
     """The scores of all these records; None where those of one were not kept."""
     found = [scores(record) for record in records]
@@ -187,6 +198,7 @@ def estimate(part: str, records: Sequence[Record], arrays: Sequence[Arrays] | No
         return Estimate(nlls[0], se, None, se, half, 1)
     if arrays is None:
         return fold(nlls, None, 0)
+    refuse_unlike(arrays, part)
     mean = mean_of_seeds(np.stack([one[f"{part}_sums"] for one in arrays]))  # (G,)
     sums, lengths = clusters(mean, arrays[0][f"{part}_lengths"], arrays[0][f"{part}_units"])
     return fold(nlls, standard_error(sums, lengths), len(sums))

@@ -174,10 +174,14 @@ def with_table(run: Run, rows: list[Row]) -> list[Row]:
         gap = Gap("rank", "ranks and differences need the scores of every row")
         return [replace(each, outcomes=(*each.outcomes, gap)) if each in ok else each for each in rows]
     again = [each.derived or record for each, record in zip(rows, run.records, strict=True)]
-    shown, derived = (
-        {standing.record.cell: figures(standing) for standing in compare.standings(records, run.scores)}
-        for records in (run.records, again)
-    )
+    try:
+        shown, derived = (
+            {standing.record.cell: figures(standing) for standing in compare.standings(records, run.scores)}
+            for records in (run.records, again)
+        )
+    except StoreError as error:
+        wrong = Check("rank", str(error), "scores of the same documents", "all rows")
+        return [replace(each, outcomes=(*each.outcomes, wrong)) if each in ok else each for each in rows]
     result = []
     for each, record in zip(rows, run.records, strict=True):
         old, new = shown.get(record.cell), derived.get(record.cell)

@@ -288,6 +288,36 @@ def test_scores_that_are_none_are_named(copied: Callable[[str], Path], value: An
     assert ("count-bigram@numpy", "scores.test") in differing(path)
 
 
+def test_scores_that_lack_a_document_are_named(
+    copied: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every array of one row a document short: the sizes and the ranks, in lines, and exit 6; `show` too."""
+    path = copied("lines")
+
+    def shorten(arrays: dict[str, Any]) -> None:
+        arrays.update({name: values[:-1] for name, values in arrays.items()})
+
+    rewrite(path, "1.scores.npz", shorten)
+    found = differing(path)
+    assert {("uniform@numpy", "data.documents.test"), ("uniform@numpy", "rank")} <= set(found)
+    assert main(["verify", str(path)]) == 6
+    capsys.readouterr()
+    assert main(["show", str(path)]) == 6
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "stored scores of test are of " in line
+
+
+def test_scores_of_a_seed_that_lack_a_document_are_named(copied: Callable[[str], Path]) -> None:
+    """The mean over seeds cannot be had either."""
+    path = copied("seeds")
+
+    def shorten(arrays: dict[str, Any]) -> None:
+        arrays.update({name: values[:-1] for name, values in arrays.items()})
+
+    rewrite(path, "1.scores.npz", shorten)
+    assert ("mlp@numpy:context=1 #2", "data.documents.test") in differing(path)
+
+
 def test_changed_samples_are_named(copied: Callable[[str], Path]) -> None:
     """A sample that was made prettier changes the statistics of the samples."""
     path = copied("lines")
