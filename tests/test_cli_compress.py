@@ -316,6 +316,8 @@ def test_options_that_do_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
     """A file that is absent, one that is there already, pieces of lines."""
     Path("mine.txt").write_text("abf\n")
     assert "absent.txt: No such file" in refused(capsys, "compress", "mlp #1", "absent.txt")
+    for folder in (".", "/"):
+        assert f"{folder}: Is a directory" in refused(capsys, "compress", "mlp #1", folder)
     assert "no model 'mpl'" in refused(capsys, "compress", "mpl", "mine.txt")
     assert "--pieces is for running text" in refused(
         capsys, "compress", "mlp #1", "mine.txt", "--pieces", "2"

@@ -69,11 +69,11 @@ def command(
     found = stored.fetch(model, run, results, plugins)
     from harness import codec, container
 
+    content = stored.content(file)  # first: a folder may have no name to put the suffix to
     target = output or file.with_name(file.name + SUFFIX)
     container.claim(target, force=force)
     if pieces > 1 and found.kind == "lines":
         raise UsageError("--pieces is for running text: lines are written side by side anyway")
-    content = stored.content(file)
     corpus, layout = read(str(file), content, found)
     schedule = codec.Schedule.of(corpus, found.context, pieces if found.kind == "text" else None)
     progress = Progress("compress", corpus.targets)
