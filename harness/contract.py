@@ -74,6 +74,21 @@ class Trial:
         self._asked += 1
         return self.steps is not None and self._asked > self.steps
 
+    def shares(self, most: int) -> list[float]:
+        """`should_stop` and `spent` before each of up to `most` steps, asked at once: for steps in one go.
+
+        One share of the budget for each step that may be taken now; none is the end. Time is looked at
+        once, so that with a budget in seconds the steps asked for should last a hundredth of it or less.
+        """
+        seconds = self.elapsed()
+        if self.seconds is not None and seconds >= self.seconds:
+            return []
+        before = self._asked
+        allowed = most if self.steps is None else max(0, min(most, self.steps - before))
+        self._asked += max(1, allowed)
+        of_time = seconds / self.seconds if self.seconds is not None else 0.0
+        return [max(of_time, (before + i) / self.steps if self.steps else 0.0) for i in range(allowed)]
+
     def spent(self) -> float:
         """The share of the budget that is used, 0…1, for schedules; 0 where there is no budget."""
         shares = [0.0]

@@ -27,7 +27,7 @@ from harness import wire
 from harness.environment import thread_variables
 from harness.errors import Diverged, HarnessError, InvalidModel, Unavailable, UsageError
 
-PRELOADS = {"numpy": "numpy", "torch": "numpy,torch,torch._dynamo"}
+PRELOADS = {"numpy": "numpy", "torch": "numpy,torch,torch._dynamo", "numba": "numpy,numba"}
 GRACE = 1.0  # seconds between TERM and KILL
 SHOWN = 60  # characters of a message in a reason
 KEPT = 512 * 1024  # bytes of a cell's output that are kept from its start, and from its end
@@ -379,7 +379,7 @@ def server_kind(requires: Collection[str], *, cuda: bool) -> str:
     """Which server makes cells that need these modules; `spawn`: none (CUDA does not survive a fork)."""
     if cuda:
         return "spawn"
-    return "torch" if "torch" in requires else "numpy"
+    return next((kind for kind in ("torch", "numba") if kind in requires), "numpy")
 
 
 class Engine:

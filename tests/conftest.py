@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,15 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARNESS_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("HARNESS_OFFLINE", "1")
     monkeypatch.delenv("HARNESS_RESULTS", raising=False)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def machine_code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What numba compiles is kept for the session, since every test has a cache of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "NUMBA_CACHE_DIR" not in os.environ:
+            patch.setenv("NUMBA_CACHE_DIR", str(tmp_path_factory.mktemp("numba")))
+        yield
 
 
 @pytest.fixture

@@ -492,6 +492,41 @@ def test_without_a_budget_nothing_is_spent() -> None:
     assert trial.spent() == 0
 
 
+@pytest.mark.parametrize("most", [1, 2, 3, 4, 7, 50])
+def test_shares_are_what_step_by_step_is_spent(most: int) -> None:
+    """Asked at once, as many steps are allowed, with the same shares, as by `should_stop` and `spent`."""
+    one, many = Trial(steps=7), Trial(steps=7)
+    expected, found = [], []
+    while not one.should_stop():
+        expected.append(one.spent())
+    while shares := many.shares(most):
+        assert len(shares) <= most
+        found += shares
+    assert found == expected
+    assert (many.spent(), many.shares(most), many.should_stop()) == (1, [], True)
+
+
+def test_shares_of_seconds() -> None:
+    """All steps of one question have the share of that moment; from the budget on there are none."""
+    clock = Clock()
+    trial = Trial(clock=clock, seconds=4.0)
+    assert trial.shares(2) == [0, 0]
+    clock.now += 1
+    assert trial.shares(3) == [0.25, 0.25, 0.25]
+    clock.now += 3
+    assert trial.shares(3) == []
+
+
+def test_shares_of_two_budgets_and_of_none() -> None:
+    """The budget that is nearer to its end counts; without one every step is allowed."""
+    clock = Clock()
+    trial = Trial(clock=clock, seconds=4.0, steps=8)
+    trial.shares(1)
+    clock.now += 1
+    assert trial.shares(3) == [0.25, 0.25, 0.375]
+    assert Trial().shares(3) == [0, 0, 0]
+
+
 @pytest.mark.parametrize(
     "budget", [{"steps": 0}, {"steps": 3}, {"seconds": 0.0}, {"seconds": 2.0}, {"steps": 3, "seconds": 100.0}]
 )

@@ -258,7 +258,7 @@ def test_impossible_options_are_refused(options: str, said: str) -> None:
 # ---- the learning curve
 
 
-@pytest.fixture(params=["numpy", "torch"])
+@pytest.fixture(params=["numpy", "torch", "numba"])
 def kind(request: pytest.FixtureRequest) -> type[Model]:
     """The class of each fast backend."""
     if request.param == "torch":

@@ -56,6 +56,7 @@ SPECS = [
             "numpy": "harness_plugins.mlp:Mlp",
             "torch": "harness_plugins.mlp_torch:MlpTorch",
             "cuda": "harness_plugins.mlp_torch:MlpTorch",
+            "numba": "harness_plugins.mlp_numba:MlpNumba",
             "scalar": "harness_plugins.mlp_scalar:MlpScalar",
         },
         config={
@@ -107,7 +108,7 @@ SPECS = [
         stochastic=True,
         check=wrong_for_mlp,
         steps=lambda config: config["steps"],
-        requires={"torch": ("torch",), "cuda": ("torch",)},
+        requires={"torch": ("torch",), "cuda": ("torch",), "numba": ("numba",)},
         paper="Bengio et al. 2003, A Neural Probabilistic Language Model; Karpathy, makemore parts 2 to 4",
         description="embeddings of the last characters, one tanh layer, softmax",
     ),

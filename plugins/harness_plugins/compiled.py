@@ -1,0 +1,28 @@
+"""How the kernels of this package are compiled by numba, and where machine code is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from numba import config, njit
+
+from harness import settings
+
+if not config.CACHE_DIR:  # NUMBA_CACHE_DIR; else machine code would be kept beside the sources
+    config.CACHE_DIR = str(settings.cache_dir() / "numba")
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Decorator = Callable[[Function], Function]
+
+# Sums may be reordered and fused; infinities and NaN keep their meaning, so that divergence is seen.
+OPTIONS = {
+    "cache": True,
+    "fastmath": {"contract", "reassoc", "nsz", "arcp"},
+    "error_model": "numpy",
+    "nogil": True,
+}
+
+entry: Decorator[Any] = njit(**OPTIONS)
+# What only kernels call needs no way in from Python, which takes longer to compile than the function itself.
+compiled: Decorator[Any] = njit(**OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)

@@ -1,0 +1,198 @@
+"""The MLP compiled by numba: same parameters, batches and rates as the numpy oracle, in float32."""
+
+from __future__ import annotations
+
+import math
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import Corpus, Diverged, Trial
+from harness.contract import Config, Ints
+from harness_plugins import mlp
+from harness_plugins.mlp import Mlp, Weights
+from harness_plugins.mlp_kernels import BLOCK, Batch, Net, Work, gradients, train
+from harness_plugins.small_products import COLUMNS
+from harness_plugins.training import Curve, learning_rate
+
+Array = NDArray[np.float32]
+
+PARTS, MOST = 64, 1000  # a call takes this share of the steps, at most so many of them …
+POSITIONS = 1 << 20  # … and so many positions
+LEAST_S, MOST_S = 0.005, 0.02  # of a budget in seconds: how long a call should last
+
+
+def wide(size: int) -> int:
+    """The width of a hidden layer, rounded up to whole tiles."""
+    return int(-(-size // COLUMNS) * COLUMNS)
+
+
+def network(v: int, config: Config) -> tuple[Array, Net]:
+    """Zeros (parameters,) and the views of them that are a network's parameters."""
+    context, e, h = config["context"], config["embedding"], wide(config["hidden"])
+    gain = h if config["normalize"] == "batch" else 0
+    shapes = [(v + config["blank"], e), (context * e, h), (h,), (gain,), (v, h), (v,)]
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    flat = np.zeros(ends[-1], np.float32)
+    parts = np.split(flat, ends[:-1])
+    return flat, Net(*(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)))
+
+
+def workspace(v: int, config: Config, rows: int) -> Work:
+    """What a step on at most so many rows writes to."""
+    context, e, h = config["context"], config["embedding"], wide(config["hidden"])
+    tokens = v + config["blank"]
+    pairs = context * min(rows, tokens)
+    normalised = config["normalize"] == "batch"
+    block = rows if normalised else min(rows, BLOCK)
+
+    def zeros(*shape: int) -> Array:
+        return np.zeros(shape, np.float32)
+
+    return Work(
+        number=np.zeros(tokens, np.int64),
+        token=np.zeros(pairs, np.int64),
+        begin=np.zeros(context + 1, np.int64),
+        pair=np.zeros((rows, context), np.int64),
+        embedded=zeros(pairs, e),
+        d_embedded=zeros(pairs, e),
+        product=zeros(pairs, h),
+        d_product=zeros(pairs, h),
+        hidden=zeros(block, h),
+        d_hidden=zeros(block, h),
+        unit=zeros(block if normalised else 0, h),
+        logits=zeros(block, wide(v)),
+        mean=zeros(h),
+        variance=zeros(h),
+    )
+
+
+def positions(rows: int, context: int) -> Batch:
+    """Room for so many rows, each of which is followed by one character."""
+    return Batch(
+        windows=np.zeros((rows, context), np.int64),
+        total=np.ones(rows, np.float32),
+        first=np.arange(rows + 1),
+        following=np.zeros(rows, np.int64),
+        counts=np.ones(rows, np.float32),
+    )
+
+
+def put(net: Net, weights: Weights) -> None:
+    """Write named parameters into a network."""
+    h = weights["W1"].shape[1]
+    net.C[:] = weights["C"]
+    net.W1[:, :h] = weights["W1"]
+    net.shift[:h] = weights["bias" if "gain" in weights else "b1"]
+    if "gain" in weights:
+        net.gain[:h] = weights["gain"]
+    net.W2[:, :h] = weights["W2"].T
+    net.b2[:] = weights["b2"]
+
+
+def taken(net: Net, h: int) -> dict[str, Array]:
+    """A network's parameters, or gradients, by the oracle's names: copies."""
+    found = {"C": net.C, "W1": net.W1[:, :h], "W2": net.W2[:, :h].T, "b2": net.b2}
+    if len(net.gain):
+        found |= {"gain": net.gain[:h], "bias": net.shift[:h]}
+    else:
+        found["b1"] = net.shift[:h]
+    return {name: np.array(value, order="C") for name, value in found.items()}
+
+
+class MlpNumba(Mlp):
+    """As `Mlp`, in float32; steps are taken many at a time."""
+
+    def loss_and_gradients(self, weights: Weights, windows: Ints, targets: Ints) -> tuple[float, Any, Any]:
+        """The loss of a batch, its gradients and its moments, as the oracle's but in float32."""
+        n, h = len(windows), self.config["hidden"]
+        (_, net), (_, grad) = (network(self.vocab_size, self.config) for _ in range(2))
+        put(net, weights)
+        work = workspace(self.vocab_size, self.config, n)
+        batch = positions(n, self.config["context"])
+        batch.windows[:], batch.following[:] = windows, targets
+        loss = gradients(net, grad, batch, n, np.float32(1 / n), work)
+        moments = {"mean": work.mean[:h], "variance": work.variance[:h]} if len(net.gain) else {}
+        return loss, taken(grad, h), moments
+
+    def fit(self, train_part: Corpus, dev: Corpus, trial: Trial) -> None:
+        """Train on random batches; `loss` in the progress is that of the last one."""
+        config, v = self.config, self.vocab_size
+        weights = mlp.initial(v, config, self.rng)
+        (flat, net), (slope, grad) = network(v, config), network(v, config)
+        put(net, weights)
+        h = config["hidden"]
+        running = np.zeros((2, wide(h) if len(net.gain) else 0), np.float32)
+        running[1, :h] = 1
+        moments = np.zeros((2, len(flat) if config["optimizer"] == "adamw" else 0), np.float32)
+        rows = config["batch"] * (longest(train_part, config) if config["batch_of"] == "documents" else 1)
+        batch, work = positions(rows, config["context"]), workspace(v, config, rows)
+        drawn = mlp.batches(train_part, config, self.rng)
+        outside = v if config["blank"] else 0
+        curve, pace = Curve(trial, dev), Pace(trial, rows)
+        done = steps = 0
+        while shares := trial.shares(pace.steps()):
+            if curve.due():
+                self.keep(net, running)
+                curve.point(self)
+            chosen = list(islice(drawn, len(shares)))
+            losses = np.zeros(len(shares))
+            rates = np.array([learning_rate(config, share) for share in shares])
+            bounds = np.cumsum([0, *map(len, chosen)])
+            train(
+                net, flat, grad, slope, moments, running, train_part.tokens, outside, np.concatenate(chosen),
+                bounds, rates, config["beta2"], config["weight_decay"], steps, batch, work, losses,
+            )  # fmt: skip
+            if not np.isfinite(losses).all():
+                bad = int(np.argmin(np.isfinite(losses)))
+                raise Diverged(f"loss is {losses[bad]} after {steps + bad} steps")
+            steps += len(shares)
+            done += int(bounds[-1])
+            trial.progress(done, done * (trial.steps or 0) // steps, loss=losses[-1])
+        self.keep(net, running)
+        if curve.due(finished=True):
+            curve.point(self)
+
+    def keep(self, net: Net, running: Array) -> None:
+        """`params` as training has them now."""
+        h = self.config["hidden"]
+        self.params = {**taken(net, h)}
+        if len(net.gain):
+            self.params |= {"mean": running[0, :h].copy(), "variance": running[1, :h].copy()}
+
+
+def longest(train_part: Corpus, config: Config) -> int:
+    """Positions of the longest document, or of a piece of running text."""
+    if train_part.kind == "text":
+        return min(int(config["context"]), train_part.targets)
+    return int(train_part.lengths.max(initial=1))
+
+
+class Pace:
+    """How many steps to take in one call.
+
+    A budget in steps is cut into equal parts, so that the same budget takes the same steps between points of
+    the learning curve. Of a budget in seconds a call takes about a hundredth of a second.
+    """
+
+    def __init__(self, trial: Trial, rows: int) -> None:
+        self.trial = trial
+        self.most = max(1, min(MOST, POSITIONS // max(rows, 1)))
+        self.now = 1 if trial.steps is None else max(1, min(self.most, trial.steps // PARTS))
+        self.before: float | None = None
+
+    def steps(self) -> int:
+        """Steps of the next call."""
+        if self.trial.seconds is None:
+            return self.now
+        elapsed = self.trial.elapsed()
+        if self.before is not None:
+            lasted = elapsed - self.before
+            if lasted < LEAST_S:
+                self.now = min(self.most, 2 * self.now)
+            elif lasted > MOST_S:
+                self.now = max(1, self.now // 2)
+        self.before = elapsed
+        return self.now

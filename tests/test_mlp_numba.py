@@ -1,0 +1,230 @@
+"""The compiled MLP against the numpy oracle, its products against numpy's, its calls against the budget."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness import Alphabet, Corpus, Diverged, Trial, registry, selection
+from harness_plugins.compiled import entry
+from harness_plugins.mlp import Mlp, initial
+from harness_plugins.mlp_numba import MlpNumba, Pace
+from harness_plugins.small_products import COLUMNS, multiply, multiply_rows
+
+SMALL = {"context": 3, "embedding": 4, "hidden": 8, "batch": 16}
+BATCH_NORM = {"normalize": "batch", "init": "jittered"}
+SHAPES = [
+    {},
+    {"context": 1, "embedding": 3},
+    {"context": 4, "embedding": 7, "hidden": 33},
+    {"blank": "true", "init": "torch"},
+    BATCH_NORM,
+]
+
+
+def made(kind: type[Mlp], **options: Any) -> Any:
+    """A model of 27 characters with its context set as the harness does."""
+    chosen = ",".join(f"{key}={value}" for key, value in (SMALL | options).items())
+    config = selection.choose(registry.discover(), [f"mlp:{chosen}"])[0].config
+    model = kind(27, config, np.random.default_rng(7))
+    model.context = config["context"]
+    return model
+
+
+def losses(model: Mlp, corpus: Corpus, steps: int = 50) -> list[float]:
+    """The curve of a fit: the loss of every step."""
+    seen: list[float] = []
+    trial = Trial(steps=steps, on_progress=lambda done, total, said: seen.append(said["loss"]))
+    model.fit(corpus, corpus, trial)
+    assert len(seen) == steps
+    return seen
+
+
+# ---- products
+
+
+@entry
+def product(out: Any, a: Any, b: Any, rows: int, depth: int, keep: bool) -> None:
+    """`multiply`, callable from here."""
+    multiply(out, a, b, rows, depth, keep)
+
+
+@entry
+def product_of_rows(out: Any, x: Any, y: Any, rows: int) -> None:
+    """`multiply_rows`, callable from here."""
+    multiply_rows(out, x, y, rows)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 7, 12])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_products_are_those_of_numpy(rows: int, transposed: bool) -> None:
+    """Any number of rows, tiles of 4, 2 and 1; the rows below stay; `keep` adds to what is there."""
+    rng = np.random.default_rng(rows)
+    a, b = rng.standard_normal((14, 5)).astype("f"), rng.standard_normal((5, 2 * COLUMNS)).astype("f")
+    held = rng.standard_normal((14, 2 * COLUMNS)).astype("f")
+    given = np.asfortranarray(a).T.copy().T if transposed else a
+    for keep in (False, True):
+        out = held.copy()
+        product(out, given, b, rows, 5, keep)
+        np.testing.assert_allclose(out[:rows], a[:rows] @ b + keep * held[:rows], rtol=1e-5, atol=1e-6)
+        assert np.array_equal(out[rows:], held[rows:])
+
+
+@pytest.mark.parametrize(("rows", "others"), [(1, 1), (2, 3), (5, 4), (4, 10), (7, 6)])
+def test_products_of_rows_are_those_of_numpy(rows: int, others: int) -> None:
+    """Odd numbers of rows too, and nothing is written beside them."""
+    rng = np.random.default_rng(rows)
+    x, y = rng.standard_normal((8, COLUMNS)).astype("f"), rng.standard_normal((others, COLUMNS)).astype("f")
+    out = np.full((8, 12), 7, "f")
+    product_of_rows(out, x, y, rows)
+    np.testing.assert_allclose(out[:rows, :others], x[:rows] @ y.T, rtol=1e-5, atol=1e-6)
+    assert (out[rows:] == 7).all()
+    assert (out[:, others:] == 7).all()
+
+
+# ---- gradients and training
+
+
+@pytest.mark.parametrize("options", SHAPES)
+@pytest.mark.parametrize("rows", [1, 2, 27, 150])
+def test_gradients_are_the_oracle_s(small: Corpus, options: dict[str, Any], rows: int) -> None:
+    """Loss, every gradient, the batch's moments to 1e-5 of their largest value; 150 rows are three blocks."""
+    if options is BATCH_NORM:
+        rows = max(
+            rows, 5
+        )  # two rows become ±1/√2 whatever they were, and all gradients before them rounding
+    ours, oracle = made(MlpNumba, **options), made(Mlp, **options)
+    weights = initial(27, oracle.config, np.random.default_rng(3))
+    windows, targets = small.windows(oracle.context)
+    chosen = np.random.default_rng(rows).integers(0, len(targets), rows)
+    windows, targets = oracle.tokens(windows)[chosen], targets[chosen]
+    loss, gradients, moments = ours.loss_and_gradients(weights, windows, targets)
+    expected, theirs, their_moments = oracle.loss_and_gradients(weights, windows, targets)
+    assert loss == pytest.approx(expected, rel=1e-5)
+    assert {**gradients, **moments}.keys() == {**theirs, **their_moments}.keys()
+    for name, value in {**theirs, **their_moments}.items():
+        found = {**gradients, **moments}[name]
+        assert found.shape == value.shape
+        assert np.abs(found - value).max() <= 1e-5 * np.abs(value).max(), name
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"optimizer": "sgd", "learning_rate": 0.1, "schedule": "step"},
+        {"optimizer": "adamw", "weight_decay": 0.1, "beta2": 0.99},
+        {"normalize": "batch", "init": "jittered"},
+        {"blank": "true", "batch_of": "documents", "batch": 3, "init": "torch"},
+    ],
+)
+@pytest.mark.parametrize("kind", ["lines", "text"])
+def test_training_is_the_oracle_s(small: Corpus, options: dict[str, Any], kind: str) -> None:
+    """Same seed: the same loss at every step, the same parameters after 50; in running text too."""
+    corpus = small
+    if kind == "text":
+        alphabet = Alphabet(" abcdefghijklmnopqrstuvwxy")
+        corpus = Corpus.from_documents(["so we beat on boats"], alphabet, "text")
+    ours, oracle = made(MlpNumba, **options), made(Mlp, **options)
+    np.testing.assert_allclose(losses(ours, corpus), losses(oracle, corpus), rtol=2e-4)
+    assert ours.params.keys() == oracle.params.keys()
+    for name, value in oracle.params.items():
+        assert ours.params[name].dtype == np.float32
+        assert ours.params[name].flags.c_contiguous
+        np.testing.assert_allclose(ours.params[name], value, atol=5e-4, err_msg=name)
+
+
+def test_rows_are_the_oracle_s(small: Corpus) -> None:
+    """Parameters of the one give the other's rows, within the tolerance."""
+    ours, oracle = made(MlpNumba), made(Mlp)
+    losses(ours, small)
+    oracle.params = {name: value.astype(np.float64) for name, value in ours.params.items()}
+    inputs = np.array([[0, 1, 22, 1], [0, 2, 15, 3]])
+    np.testing.assert_allclose(ours.log_probs(inputs), oracle.log_probs(inputs), atol=1e-5)
+
+
+def test_two_bytes_a_character() -> None:
+    """More than 256 characters are tokens of another type: the same curve as the oracle's."""
+    letters = "".join(chr(0x4E00 + i) for i in range(300))
+    corpus = Corpus.from_documents([letters[i : i + 7] for i in range(0, 280, 9)], Alphabet(letters))
+    models = [kind(301, made(kind).config, np.random.default_rng(1)) for kind in (MlpNumba, Mlp)]
+    ours, theirs = (losses(model, corpus, 10) for model in models)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+
+
+def test_a_loss_that_is_not_finite_is_a_divergence(small: Corpus) -> None:
+    """It is said at which step, though steps are taken many at a time."""
+    model = made(MlpNumba, optimizer="sgd", learning_rate=1e30, schedule="constant")
+    with pytest.raises(Diverged, match=r"loss is (nan|inf|-inf) after [1-9]\d* steps"):
+        model.fit(small, small, Trial(steps=6400))
+
+
+# ---- how many steps a call takes
+
+
+def test_a_budget_of_steps_is_cut_into_equal_calls(small: Corpus) -> None:
+    """Of 6,405 steps each call takes 100, the last one what is left."""
+    done: list[int] = []
+    trial = Trial(steps=6405, on_progress=lambda now, total, said: done.append(now))
+    made(MlpNumba).fit(small, small, trial)
+    assert {after - before for before, after in pairwise([0, *done[:-1]])} == {1600}
+    assert done[-1] == 16 * 6405
+
+
+@pytest.mark.parametrize(
+    ("a_step", "expected"),
+    [(0.0001, [1, 2, 4, 8, 16, 32, 64, 64]), (0.01, [1, 1, 1]), (0.03, [1, 1, 1])],
+)
+def test_a_call_lasts_a_hundredth_of_a_second(a_step: float, expected: list[int]) -> None:
+    """Under a budget in seconds calls grow until they last 5 ms, and are never shorter than a step."""
+    now = 0.0
+    trial = Trial(seconds=10.0, clock=lambda: now)
+    pace, taken = Pace(trial, 16), []
+    for _ in expected:
+        taken.append(pace.steps())
+        now += taken[-1] * a_step
+    assert taken == expected
+
+
+def test_calls_that_take_too_long_are_halved() -> None:
+    """When steps become slower, by another job on the machine, a call takes fewer."""
+    now = 0.0
+    trial = Trial(seconds=10.0, clock=lambda: now)
+    pace = Pace(trial, 16)
+    for _ in range(8):
+        now += 0.0001 * pace.steps()
+    before = pace.steps()
+    now += 0.001 * before
+    assert pace.steps() == before // 2
+
+
+def test_a_call_holds_a_million_positions_at_most() -> None:
+    """So that the batches of one call fit into little memory."""
+    assert Pace(Trial(steps=10**6), 2**18).steps() == 4
+    assert Pace(Trial(steps=10**6), 2**21).steps() == 1
+
+
+# ---- where machine code is kept
+
+
+@pytest.mark.parametrize("given", [None, "mine"])
+def test_machine_code_is_kept_in_the_cache_folder(given: str | None, tmp_path: Path) -> None:
+    """In HARNESS_CACHE_DIR, not beside the sources, unless NUMBA_CACHE_DIR says where."""
+    environment = {key: value for key, value in os.environ.items() if key != "NUMBA_CACHE_DIR"}
+    environment["HARNESS_CACHE_DIR"] = str(tmp_path / "cache")
+    if given:
+        environment["NUMBA_CACHE_DIR"] = str(tmp_path / given)
+    code = (
+        "import numpy as np\n"
+        "from harness_plugins.mlp_kernels import descend\n"
+        "print(descend._cache._impl.locator.get_cache_path())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).is_relative_to(tmp_path / (given or "cache/numba"))
