@@ -435,7 +435,7 @@ MLP = registry.discover().models["mlp"]
         (["run", "--models", "uniform,ml"], ["uniform,mlp"]),
         (["run", "--models=uniform,ml"], ["uniform,mlp"]),
         (["run", "--models", "mlp@"], [f"mlp@{backend}" for backend in MLP.backends]),
-        (["run", "--models", "mlp@n"], ["mlp@numpy"]),
+        (["run", "--models", "mlp@nump"], ["mlp@numpy"]),
         (["run", "--models", "all@t"], ["all@torch"]),
         (["run", "--models", "mlp:"], [f"mlp:{key}=" for key in (*MLP.config, "preset")]),
         (["run", "--models", "mlp@torch:hid"], ["mlp@torch:hidden="]),
@@ -606,7 +606,7 @@ def test_bash_completes_words_that_it_cuts_itself() -> None:
     command.chmod(0o755)
     cases = {
         "run --models mlp : hid": "hidden=",
-        "run --models uniform,mlp @ n": "@numpy ",
+        "run --models uniform,mlp @ nump": "@numpy ",
         "run --models = uniform,mlp : context = 8,init = no": "normal ",
         "run --dataset file : po": "poems.txt ",
         "run --split gr": "grouped ",
