@@ -27,7 +27,7 @@ from harness import wire
 from harness.environment import thread_variables
 from harness.errors import Diverged, HarnessError, InvalidModel, Unavailable, UsageError
 
-PRELOADS = {"numpy": "numpy", "torch": "numpy,torch,torch._dynamo", "numba": "numpy,numba"}
+PRELOADS = {"numpy": "numpy", "torch": "numpy,torch,torch._dynamo", "numba": "numpy,numba", "bare": ""}
 GRACE = 1.0  # seconds between TERM and KILL
 SHOWN = 60  # characters of a message in a reason
 KEPT = 512 * 1024  # bytes of a cell's output that are kept from its start, and from its end
@@ -315,6 +315,16 @@ class Child:
                 except ServerDied:  # nobody can tell the status; a process that has gone was killed
                     self.exit_status = None if self.memory("VmRSS") else -signal.SIGKILL
         return self.exit_status
+
+    def orphaned(self) -> bool:
+        """Whether the server that forked it has gone: a cell can end its parent."""
+        if self.server is None:
+            return False
+        try:
+            self.server.status(self.pid)
+        except ServerDied:
+            return True
+        return False
 
     def close(self) -> None:
         """Let the process go; what does not go by itself is ended by TERM, then KILL of its group."""

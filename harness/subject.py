@@ -128,7 +128,8 @@ class Subject:
         """A new process that holds the training and dev documents: `make(seed)` gives instances in it.
 
         Forked from a server that has loaded numpy or torch; where variables or a working directory
-        are given, a new interpreter that is started with them. parts, choice: in place of the subject's.
+        are given, from a new interpreter that is started with them and has loaded nothing. So the
+        parent that a model can end is never the command itself. parts, choice: in place of the subject's.
         watch: it collects the files that Python code opens, for the request `opened`.
         """
         parts, choice = parts or self.parts, choice or self.choice
@@ -136,9 +137,10 @@ class Subject:
             processes = self.processes
             if environment is None and cwd is None:
                 kind = processes.kind_for(choice.requires, cuda=choice.cuda)
+                kind = "bare" if kind == "spawn" else kind
             else:
                 processes = stack.enter_context(Engine(self.threads, environment, cwd))
-                kind = "spawn"
+                kind = "bare"
             left = None if self._until is None else max(0.01, self._until - time.monotonic())
             child, make = opened(
                 processes,
@@ -183,6 +185,8 @@ class Subject:
             make(seed).warm_up(few(parts.train), trial)
         model = make(seed)
         model.fit(parts.train, parts.dev.corpus, trial)
+        if model.child.orphaned():
+            raise InvalidModel("fit: the process that had started it was ended meanwhile")
         if bad := not_finite(model.params):
             raise Diverged(f"parameter {bad!r} is not finite after training")
         return model

@@ -1,6 +1,7 @@
 """Models that break one promise each, and one that keeps all: a plugin file for test_audit.py."""
 
 import os
+import signal
 import time
 
 import numpy as np
@@ -155,6 +156,14 @@ class Hangs(Honest):
         time.sleep(3600)
 
 
+class EndsItsParent(Honest):
+    """Sends TERM to the process that started it, which might be the audit."""
+
+    def fit(self, train, dev, trial):
+        super().fit(train, dev, trial)
+        os.kill(os.getppid(), signal.SIGTERM)
+
+
 KINDS = (
     Shifted,
     NanSomewhere,
@@ -175,6 +184,7 @@ KINDS = (
     Raises,
     NotFinite,
     Hangs,
+    EndsItsParent,
 )
 
 

@@ -142,6 +142,17 @@ def test_a_model_that_hangs_has_failed(found: registry.Registry, processes: Engi
         assert audit.examine(hanging, "deterministic", 120).outcome == "pass"
 
 
+@pytest.mark.parametrize("check", ["normalised", "no test in fit"])
+def test_a_model_that_ends_its_parent_fails(found: registry.Registry, check: str) -> None:
+    """In processes forked here and in new interpreters; the audit itself goes on, with another server."""
+    with Engine(1) as engine:
+        for _ in range(2):
+            with opened(found, engine, "endsitsparent") as rogue:
+                finding = audit.examine(rogue, check, 60.0)
+            said = "fit: the process that had started it was ended meanwhile"
+            assert (finding.outcome, finding.text) == ("fail", said)
+
+
 def test_checks_are_named_as_they_are_printed_or_typed() -> None:
     """Spaces and commas may be dashes; each once, all where none is named."""
     assert audit.named(["save-load", "causal", "save, load"]) == ["save, load", "causal"]
