@@ -28,10 +28,12 @@ from harness.checks_rows import (
     check_stateless,
 )
 from harness.engine import CellTimeout
-from harness.errors import HarnessError, UnknownName
+from harness.errors import HarnessError, InvalidRows, UnknownName
 from harness.subject import Finding, Subject
 
 Check = Callable[[Subject], Finding]
+
+SEE = "see normalised"  # why a check does not apply
 
 # In the order of the certificate, which is that of docs/audit.md.
 CHECKS: dict[str, Check] = {
@@ -77,12 +79,26 @@ def findings(
 
 
 def examine(subject: Subject, name: str, timeout: float | None = None) -> Finding:
-    """One check; a model that raises, dies or hangs in it has failed it."""
+    """One check; a model that raises, dies or hangs in it has failed it.
+
+    Rows that are no distributions are one broken promise: where `normalised` has failed, checks that
+    cannot be made for them do not apply.
+    """
     subject.allow(timeout)
+    found = attempt(subject, name, timeout)
+    subject.abnormal |= name == "normalised" and found.outcome == "fail"
+    return found
+
+
+def attempt(subject: Subject, name: str, timeout: float | None) -> Finding:
+    """A check's finding, or what became of it."""
     try:
         return CHECKS[name](subject)
     except CellTimeout:
         found = Finding(name, "fail", f"not done after {timeout:g} s")
+    except InvalidRows as error:
+        abnormal = subject.abnormal and name != "normalised"
+        found = Finding(name, "n/a" if abnormal else "fail", SEE if abnormal else reason(error))
     except (Exception, SystemExit) as error:
         found = Finding(name, "fail", reason(error))
     subject.forget()  # its process may be gone, or in the middle of an answer

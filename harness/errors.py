@@ -57,5 +57,9 @@ class InvalidModel(HarnessError, ValueError):
     """The model's rows break the contract."""
 
 
+class InvalidRows(InvalidModel):
+    """What came is no distributions over the vocabulary: a wrong shape or type, NaN, a wrong sum."""
+
+
 class Diverged(HarnessError, ArithmeticError):
     """Raise it from `fit` when the loss is no longer finite."""

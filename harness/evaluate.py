@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from harness.contract import Model
 from harness.corpus import Corpus, Ints
-from harness.errors import InvalidModel
+from harness.errors import InvalidRows
 
 ROUNDING = 1e-5  # how far above 0 a log-probability, and from 0 a row's logsumexp, may be
 CELLS_A_CALL = 2**23  # B·T·V of one blind call; its answer may be as large for a plain `log_probs`
@@ -55,26 +55,26 @@ def checked(rows: Any, shape: tuple[int, ...], asked: str = "log_probs") -> Any:
     """The model's answer where it is an array of that shape and of a legal type."""
     if not isinstance(rows, np.ndarray) or rows.dtype.kind != "f" or rows.dtype.itemsize < 4:
         got = f"an array of {rows.dtype}" if isinstance(rows, np.ndarray) else type(rows).__name__
-        raise InvalidModel(f"{asked} returned {got}, not a numpy array of float32 or float64")
+        raise InvalidRows(f"{asked} returned {got}, not a numpy array of float32 or float64")
     if rows.shape != shape:
-        raise InvalidModel(f"{asked} returned shape {rows.shape}, expected {shape}")
+        raise InvalidRows(f"{asked} returned shape {rows.shape}, expected {shape}")
     return rows
 
 
 def normalised(rows: Any, shape: tuple[int, ...], asked: str = "log_probs") -> Float64s:
-    """Rows as float64, each with its logsumexp taken off; `InvalidModel` where one is wrong."""
+    """Rows as float64, each with its logsumexp taken off; `InvalidRows` where one is wrong."""
     exact = checked(rows, shape, asked).astype(np.float64)
     if np.isnan(exact).any():
-        raise InvalidModel(f"{asked} returned NaN")
+        raise InvalidRows(f"{asked} returned NaN")
     highest = exact.max(axis=-1, keepdims=True, initial=-np.inf)  # (N, 1)
     if (highest > ROUNDING).any():
-        raise InvalidModel(f"{asked} returned a log-probability of {highest.max():.6g}, above 0")
+        raise InvalidRows(f"{asked} returned a log-probability of {highest.max():.6g}, above 0")
     with np.errstate(divide="ignore", invalid="ignore"):
         lse = np.log(np.exp(exact - highest).sum(axis=-1, keepdims=True)) + highest  # (N, 1)
     off = np.abs(np.where(np.isnan(lse), -np.inf, lse))
     if (off > ROUNDING).any():
         total = float(np.exp(exact).sum(axis=-1).ravel()[int(off.argmax())])
-        raise InvalidModel(f"{asked}: a row's probabilities sum to {total:.6g}, not 1")
+        raise InvalidRows(f"{asked}: a row's probabilities sum to {total:.6g}, not 1")
     result: Float64s = exact - lse
     return result
 

@@ -48,6 +48,7 @@ class Subject:
     threads: int = 1
     dataset: str = ""
     dataset_sha256: str = ""
+    abnormal: bool = False  # rows were found to be no distributions
     _kept: Proxy | None = field(default=None, init=False, repr=False)
     _house: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, init=False, repr=False)
     _broken: Exception | None = field(default=None, init=False, repr=False)

@@ -31,6 +31,11 @@ class Shifted(Honest):
         return super().log_probs(inputs) + 0.01
 
 
+class Misshapen(Honest):
+    def log_probs(self, inputs):
+        return super().log_probs(inputs)[:, :, 1:]
+
+
 class NanSomewhere(Honest):
     """Only after the pair 3, 4."""
 
@@ -166,6 +171,7 @@ class EndsItsParent(Honest):
 
 KINDS = (
     Shifted,
+    Misshapen,
     NanSomewhere,
     Peeks,
     TwoFaced,

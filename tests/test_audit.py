@@ -133,6 +133,20 @@ def test_a_fit_that_breaks_fails_every_check(
     assert all(said in finding.text for finding in results), results
 
 
+@pytest.mark.parametrize("model", ["shifted", "misshapen"])
+def test_one_broken_promise_is_one_failure(found: registry.Registry, processes: Engine, model: str) -> None:
+    """Rows that are no distributions: other checks point there, but alone they say what they met."""
+    names = ("causal", "stateless", "save, load")
+    with opened(found, processes, model) as rogue:
+        alone = audit.examine(rogue, "causal", 120)
+    with opened(found, processes, model) as rogue:
+        first, *others = audit.findings(rogue, ["normalised", *names], timeout=120)
+    assert first.outcome == "fail"
+    assert others == [Finding(name, "n/a", "see normalised") for name in names]
+    assert alone.outcome == "fail"
+    assert "log_probs" in alone.text
+
+
 def test_a_model_that_hangs_has_failed(found: registry.Registry, processes: Engine) -> None:
     """After the limit of a check it is ended, and the next check has a new process."""
     with opened(found, processes, "hangs") as hanging:
