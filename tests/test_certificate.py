@@ -194,9 +194,12 @@ def test_a_line_a_check_and_exit_code_0(capsys: pytest.CaptureFixture[str]) -> N
 
 @pytest.mark.usefixtures("two_checks")
 def test_a_failure_is_exit_code_5(capsys: pytest.CaptureFixture[str]) -> None:
-    """Several models have a heading each, and all are audited."""
+    """Several models have a heading each, and all are audited; the last line names what failed."""
     assert command("peeks,honest", "--check", "causal") == 5
-    lines = capsys.readouterr().out.splitlines()
+    out, err = capsys.readouterr()
+    assert "peeks@numpy: 0 of 1 checks passed; failed: causal; certificate: not kept" in err
+    assert "honest@numpy: 1 of 1 checks passed; certificate: not kept" in err
+    lines = out.splitlines()
     assert lines[0] == "peeks@numpy"
     assert lines[1].startswith("causal: fail – ")
     assert lines[2:4] == ["", "honest@numpy"]

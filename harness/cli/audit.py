@@ -167,13 +167,15 @@ def keep(subject: Subject, findings: Sequence[Finding], folder: Path) -> Path:
 
 
 def summary(row: Row) -> str:
-    """`13 of 13 checks passed, 2 not applicable; certificate: results/certificates/….json`."""
+    """`12 of 13 checks passed; failed: causal; certificate: results/certificates/….json`."""
     if row["reason"] is not None:
         return clean(f"skipped: {row['reason']}")
     outcomes = [finding.outcome for finding in row["findings"]]
     idle = outcomes.count("n/a")
     said = f"{outcomes.count('pass')} of {len(outcomes) - idle} checks passed"
     said += f", {idle} not applicable" if idle else ""
+    failed = [finding.name for finding in row["findings"] if finding.outcome == "fail"]
+    said += f"; failed: {', '.join(failed)}" if failed else ""
     where = row["certificate"] or "not kept, only some checks were made"
     return f"{said}; certificate: {where}"
 
