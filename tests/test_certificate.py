@@ -206,6 +206,20 @@ def test_a_failure_is_exit_code_5(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[4].startswith("causal: pass – ")
 
 
+def test_an_interrupted_audit_claims_no_cells(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit 130 and one line: an audit stores nothing before it is done."""
+
+    def interrupted(subject: Subject) -> Finding:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(audit, "CHECKS", {"causal": interrupted})
+    assert command("honest") == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "harness: interrupted"
+    assert not Path("results").exists()
+
+
 @pytest.mark.usefixtures("two_checks")
 def test_a_model_that_cannot_run_here_is_skipped(capsys: pytest.CaptureFixture[str]) -> None:
     """With the reason; 3 where nothing could be audited."""

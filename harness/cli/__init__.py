@@ -43,6 +43,8 @@ VERBS = {
 
 MODULES = {"list": "listing", "import": "importing"}  # `list` would hide the built-in, `import` is a keyword
 
+STORING = {"run", "tune"}  # whose cells are kept as they come
+
 USAGE, DAMAGED_STORE, INTERNAL, INTERRUPTED = 2, 6, 70, 130
 COMPLETE = "_HARNESS_COMPLETE"  # what a shell sets when it asks for completions
 
@@ -163,7 +165,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return fail(f"{error}{defaults.remark(given, str(error))}", USAGE)
     except (KeyboardInterrupt, click.Abort):
-        return fail("interrupted; finished cells are stored", INTERRUPTED)
+        stored = "; finished cells are stored" if given[:1] and given[0] in STORING else ""
+        return fail(f"interrupted{stored}", INTERRUPTED)
     except SystemExit:  # click's answer to a reader that has gone: nothing is left to say
         forget_stdout()
         return 0
