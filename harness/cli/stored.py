@@ -57,9 +57,12 @@ class Stored:
     @property
     def code_hash(self) -> str:
         """SHA-256 of the model's code as it is installed now."""
-        from harness import registry
+        from harness.selection import Choice
 
-        return registry.code_hash(self.registry.model(self.record.model).backends[self.record.backend])
+        record = self.record
+        return Choice(
+            self.registry.model(record.model, record.backend), record.backend, record.config
+        ).code_hash
 
     @property
     def kind(self) -> Kind:
