@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from harness import statistics
 from harness.compare import among
 from harness.errors import UsageError
 from harness.statistics import (
@@ -133,7 +134,7 @@ class Pair:
                 if self.a.infinite
                 else "A better: B is inf"
             )
-        if np.array_equal(self.a.repeated, self.b.repeated):
+        if not apart(self).any():
             return "equal scores"
         if self.p_holm is None:
             return f"none: below {FEWEST} units"
@@ -203,7 +204,7 @@ def draws_for(tests: int) -> int:
 
 def apart(pair: Pair) -> Float64s:
     """D of every document (G,), the mean over seeds."""
-    return mean_of_seeds(pair.a.sums) - mean_of_seeds(pair.b.sums)
+    return statistics.apart(pair.a.sums, pair.b.sums, pair.a.lengths)
 
 
 def together(a: Scored, b: Scored) -> Pair:

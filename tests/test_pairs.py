@@ -89,6 +89,13 @@ def test_equal_scores_are_called_equal() -> None:
     assert (pair.verdict, pair.better, pair.p) == ("equal scores", None, 1.0)
 
 
+def test_scores_that_differ_by_rounding_are_called_equal() -> None:
+    """Two implementations of one model: no p and no verdict follows from the order of their sums."""
+    a = scored("a")
+    pair = compared(a, replace(a, name="b", sums=a.sums * (1 + 4e-16)))
+    assert (pair.verdict, pair.p, pair.better) == ("equal scores", 1.0, None)
+
+
 def test_p_of_zero_is_worse_than_any_number() -> None:
     """A model with p = 0 loses to any finite one, without a difference; two of them have no verdict."""
     won, lost, both = (

@@ -187,6 +187,17 @@ def test_a_model_does_not_differ_from_itself() -> None:
     assert (same.nats, same.se, same.p) == (0.0, 0.0, 1.0)
 
 
+@pytest.mark.parametrize(("moves", "tie"), [(0.9e-12, True), (1.1e-12, False)])
+def test_rounding_decides_nothing(moves: float, tie: bool) -> None:
+    """Scores up to 1e-12 nats a character apart on every document are equal; beyond, they are not."""
+    lengths = np.full(40, 8)
+    sums = 0.25 * np.arange(40.0)
+    other = sums + moves * 8 * np.linspace(0.99, 1.0, 40)
+    found = paired(other, sums, lengths)
+    assert (found.nats == 0, found.p == 1) == (tie, tie)
+    assert ranks([sums, other], lengths) == ([1, 1] if tie else [1, 2])
+
+
 def test_a_difference_without_any_spread_is_certain() -> None:
     """The same distance on every character has p = 0."""
     lengths = np.full(32, 4)
