@@ -310,21 +310,35 @@ def read_all(folder: Path) -> tuple[list[Run], list[str]]:
 
 
 def find(folder: Path, name: str) -> Path:
-    """A run by its path, its id, the start of its id, or `latest`."""
+    """A run by its path, its id, the start of its id, or `latest`: the newest that holds a cell."""
     if name != "latest" and Path(name).is_file():
         return Path(name)
     files = run_files(folder)
     if not files:
         raise UsageError(f"no runs in {folder}: harness run makes one, --results names another folder")
     if name == "latest":  # of what we ran: imported times hold no model to show, sample or compare
-        return next((path for path in reversed(files) if IMPORTED not in path.stem), files[-1])
+        ours = [path for path in reversed(files) if IMPORTED not in path.stem]
+        return next((path for path in ours if holds_a_cell(path)), (ours or files[::-1])[0])
     found = [path for path in files if path.stem == name] or [
         path for path in files if path.stem.startswith(name)
     ]
+    if not name or (not found and Path(name).exists()):
+        raise UsageError(f"{name!r} is no run file and no run's id; harness list runs shows them")
     if len(found) != 1:
         many = "several runs start" if found else "no run starts"
         raise UsageError(f"{many} with {name!r} in {folder}; harness list runs shows them")
     return found[0]
+
+
+def holds_a_cell(path: Path) -> bool:
+    """Whether a run file holds a cell, by its second line; a damaged one counts, so that it is reported."""
+    try:
+        with path.open("rb") as file:
+            header, line = file.readline(), file.readline()
+        decode_line(header.rstrip(b"\n"))
+        return line.endswith(b"\n") and decode_line(line.rstrip(b"\n"))[0] == "cell"
+    except (OSError, ValueError, RecursionError, msgspec.MsgspecError):
+        return True
 
 
 def lock(file: IO[bytes]) -> bool:

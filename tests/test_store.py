@@ -344,6 +344,38 @@ def test_a_run_is_found_by_name(name: str, found: str, folder: Path) -> None:
     assert store.find(folder, name) == folder / f"{found}.jsonl"
 
 
+@pytest.mark.parametrize("complete", [True, False])
+def test_latest_passes_over_a_run_without_cells(complete: bool, folder: Path) -> None:
+    """An interrupted run that holds nothing, or a torn first cell, is not shown, sampled or verified."""
+    empty = folder / "20260104T000000Z-dd.jsonl"
+    store.Writer(empty, header(empty.stem)).close(complete=complete)
+    if not complete:
+        torn = folder / "20260105T000000Z-ee.jsonl"
+        torn.write_bytes(empty.read_bytes() + b'{"checksum":"')
+    assert store.find(folder, "latest") == folder / "20260103T000000Z-cc.jsonl"
+
+
+def test_latest_is_a_damaged_run_where_it_is_the_newest(folder: Path) -> None:
+    """It is not passed over in silence: reading it says what is wrong."""
+    damaged = folder / "20260104T000000Z-dd.jsonl"
+    damaged.write_bytes(b"nothing\n")
+    assert store.find(folder, "latest") == damaged
+
+
+def test_latest_of_empty_runs_is_the_newest(tmp_path: Path) -> None:
+    """Where no run holds a cell, the newest one says so."""
+    for name in ("a", "b"):
+        store.Writer(tmp_path / f"{name}.jsonl", header(name)).close(complete=False)
+    assert store.find(tmp_path, "latest") == tmp_path / "b.jsonl"
+
+
+@pytest.mark.parametrize("name", ["", ".", "/dev/null"])
+def test_what_is_no_file_names_no_run(name: str, folder: Path) -> None:
+    """Nothing, a folder and a device are not the start of every id."""
+    with pytest.raises(UsageError, match=r"is no run file and no run's id"):
+        store.find(folder, name)
+
+
 def test_a_run_is_found_by_path(folder: Path, tmp_path: Path) -> None:
     """A path is taken as it is, wherever it is and whatever it is called."""
     elsewhere = tmp_path / "2026"

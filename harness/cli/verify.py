@@ -40,9 +40,9 @@ def command(
 ) -> int:
     """Derive every stored figure of RUN again from its scores, samples and data.
 
-    RUN is a file, an id, the start of an id or `latest`. A figure that does not come out again is named,
-    with both values, and the exit code is 6; what cannot be derived is named too, with the reason, and
-    where that is a row's NLL the exit code is 3. `--rerun` goes after RUN.
+    RUN is a file, an id, the start of an id or `latest`, the newest that holds a cell. A figure that does
+    not come out again is named, with both values, and the exit code is 6; what cannot be derived is named
+    too, with the reason, and where that is a row's NLL the exit code is 3. `--rerun` goes after RUN.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is loaded: see environment
     from harness import registry, store, verify
