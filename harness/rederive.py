@@ -152,6 +152,7 @@ def of_data(record: Record, arrays: Mapping[str, Any], held: Held) -> Outcomes:
     corpora = {"train": parts.train, "dev": parts.dev.corpus, "test": parts.test.corpus}
     entropy = getattr(held.dataset.true_source, "entropy_rate", None)
     expected: dict[str, object] = {
+        "dataset_sha256": held.dataset.sha256,
         "split_fingerprint": parts.fingerprint,
         "vocabulary": held.dataset.alphabet.size,
         "units": measure.units_in(parts.test),
@@ -253,7 +254,12 @@ def of_params(record: Record, params: Mapping[str, Any]) -> Outcomes:
 
 
 def of_itself(record: Record) -> Outcomes:
-    """What a record says twice, and that a row which is not ok has no score."""
+    """What a record says twice, that no measure is below 0, and that a row which is not ok has no score."""
+    measures = flat(record.timings, "timings") | flat(record.throughput, "throughput")
+    measures |= {"parameters": record.parameters, "peak_rss_bytes": record.peak_rss_bytes}
+    for name, measured in measures.items():
+        if isinstance(measured, (int, float)) and not (math.isfinite(measured) and measured >= 0):
+            yield Check(name, measured, "0 or above", "what a measure can be")
     if record.target is not None:
         derived = measure.to_target(record, record.target.nll)
         stored = flat(record.target, "target")

@@ -19,7 +19,10 @@ from harness.rederive import Check, Gap
 from harness.registry import Registry
 from harness.store import Run
 
-NEVER = "timings, throughput, memory and learning curves: measured once, nothing holds them a second time"
+NEVER = (
+    "timings, throughput, memory and learning curves: measured once, nothing holds them a second time; "
+    "config, plugin, environment, stochastic, rests_on, marks and audit: what the record says of itself"
+)
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,11 @@ class Row:
 
 def verify(run: Run, found: Registry) -> list[Row]:
     """Every row of a run, after one for its header. Reads side files and data; runs no model's code."""
-    data: dict[tuple[str, str, bool], Held | HarnessError] = {}
+    data: dict[tuple[object, ...], Held | HarnessError] = {}
 
     def held(record: Record) -> Held | HarnessError:
-        key = record.dataset, record.split, record.data.dev_from_train
+        of = record.data
+        key = record.dataset, record.split, of.dev_from_train, of.dataset_sha256, of.split_fingerprint
         if key not in data:
             try:
                 data[key] = hold(found, record, search=run.header.search is not None)

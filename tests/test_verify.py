@@ -35,6 +35,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {
         "lines": notebook.run("count-bigram,uniform", dataset=file, split="lecture", **results).path,
         "source": notebook.run("count-bigram", dataset=source, split="grouped", **results).path,
+        "source2": notebook.run("count-bigram,uniform", dataset=source, split="grouped", **results).path,
         "text": notebook.run("count-bigram,uniform", dataset=file, kind="text", **results).path,
         "all": notebook.run("count-bigram:k=0/1", dataset=file, split="all", **results).path,
         "makemore": notebook.run("count-bigram", dataset=file, split="makemore", **results).path,
@@ -201,6 +202,33 @@ def test_a_figure_of_the_true_source_is_named(copied: Callable[[str], Path], fie
         place[key] = moved(place[key])
 
     assert differing(edit(copied("source"), change)) == [("count-bigram@numpy", field)]
+
+
+@pytest.mark.parametrize("cell", [0, 1])
+def test_a_forged_hash_of_registered_data_is_named(copied: Callable[[str], Path], cell: int) -> None:
+    """Every document is the run's, so its data is here, and that row's SHA-256 alone is wrong."""
+    path = copied("source2")
+    edit(path, lambda record: record["data"].update(dataset_sha256="00" * 32), cell=cell)
+    name = ("count-bigram@numpy", "uniform@numpy")[cell]
+    assert differing(path) == [(name, "data.dataset_sha256")]
+
+
+def test_each_row_s_data_is_looked_at(copied: Callable[[str], Path]) -> None:
+    """The second row of a run says that it was made of another file: that its data is not here."""
+    path = edit(copied("lines"), lambda record: record["data"].update(dataset_sha256="00" * 32), cell=1)
+    rows = verify.verify(store.read(path), registry.discover())
+    assert [row.name for row in rows for gap in row.gaps if gap.field == "data"] == ["uniform@numpy"]
+
+
+@pytest.mark.parametrize("field", ["timings.train_s", "throughput.eval_chars_per_s", "peak_rss_bytes"])
+def test_a_measure_below_0_is_named(copied: Callable[[str], Path], field: str) -> None:
+    """Nobody can measure it again, and nobody can have measured that."""
+
+    def change(record: Any) -> None:
+        place, key = at(record, field)
+        place[key] = -1
+
+    assert differing(edit(copied("lines"), change)) == [("count-bigram@numpy", field)]
 
 
 @pytest.mark.parametrize("field", ["metrics.test_nll", "metrics.dev_nll_half", "sample_statistics.real"])
