@@ -108,6 +108,16 @@ def without(documents: Sequence[str], words: Sequence[str]) -> list[str]:
     return rest
 
 
+def train_alone(known: Mapping[str, Callable[[], Cut]], words: Sequence[str]) -> dict[str, Callable[[], Cut]]:
+    """For each way of cutting of which `words` are dev or test: they, after its train part alone."""
+    found: dict[str, Callable[[], Cut]] = {}
+    for way, make in known.items():
+        cut = make()
+        if any(sorted(words) == sorted(part) for part in (cut.dev, cut.test)):
+            found[f"trained on the train part alone: {way}"] = partial(Cut, cut.train, cut.dev, words)
+    return found
+
+
 # ---- a model on them
 
 PARTS = (Cause("in-sample: the training documents", "part"), Cause("dev, not test", "part"))

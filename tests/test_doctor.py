@@ -437,6 +437,23 @@ def test_an_author_s_own_test_words(capsys: pytest.CaptureFixture[str], tmp_path
     assert "nothing to explain" in out
 
 
+@pytest.mark.parametrize("part", [1, 2])
+def test_recognised_words_are_trained_as_their_split_does(
+    part: int, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The lecture's dev or test words, and a number of a model that saw its train part alone: that is said."""
+    lines(tmp_path)
+    parts = cut(shuffled(WORDS, 2))
+    Path("mine.txt").write_text("\n".join(parts[part]))
+    claim = f"{bigram(parts[0], parts[part]):.6f}"
+    arguments = ["--nll", claim, "--dataset", f"file:{tmp_path / 'words.txt'}", "--json"]
+    assert main(["doctor", "mine.txt", *arguments]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["protocol"] == pytest.approx(bigram(reference.without(WORDS, parts[part]), parts[part]))
+    cause = "trained on the train part alone: the list shuffled twice in place"
+    assert [cause] in [each["causes"] for each in found["explanations"]]
+
+
 # ---- the puzzles of the lectures
 
 

@@ -173,7 +173,7 @@ def refer(
         if foreign := set("".join(words)) - set(opened.alphabet.characters):
             raise UsageError(f"your words hold {min(foreign)!r}, which is not in the alphabet of {dataset}")
         rest = reference.without(opened.documents, words)
-        own, ways = (lambda: reference.Cut(rest, (), words)), {}
+        own, ways = (lambda: reference.Cut(rest, (), words)), reference.train_alone(known, words)
     return reference.Reference(found, choice, opened, str(parsed), own, ways, known, options.say)
 
 
