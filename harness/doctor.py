@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from harness.causes import Cause, Scored, Stage, protocol
 from harness.errors import UsageError
@@ -25,6 +26,13 @@ class Claim:
 
     nll: float
     within: float  # half the unit of its last digit, or what was asked for
+    text: str = ""  # as it was printed
+
+    @property
+    def window(self) -> tuple[str, str]:
+        """What rounds to it, from and to, in decimal: `2.46` -> `2.455`, `2.465`."""
+        printed, half = Decimal(self.text or repr(self.nll)), Decimal(f"{self.within:.12g}")
+        return f"{printed - half:f}", f"{printed + half:f}"
 
     def explained_by(self, figure: float) -> bool:
         """Whether a figure rounds to it."""
@@ -71,7 +79,8 @@ def read_claim(text: str, within: float | None = None) -> Claim:
     if not match or not math.isfinite(nll) or nll < 0:
         raise UsageError(f"--nll {text!r}: the number as you printed it, 0 or above: 2.36")
     decimals = len(match[1]) if "." in text else 0
-    return Claim(nll, 0.5 * 10.0 ** (int(match[2] or 0) - decimals) if within is None else within)
+    half = 0.5 * 10.0 ** (int(match[2] or 0) - decimals) if within is None else within
+    return Claim(nll, half, text)
 
 
 def figure(scores: Scores, causes: Sequence[Cause]) -> float | None:

@@ -189,6 +189,22 @@ def test_the_digits_say_how_near_is_near(text: str, nll: float, within: float) -
     assert not claim.explained_by(nll + 1.01 * within)
 
 
+@pytest.mark.parametrize(
+    ("text", "within", "low", "high"),
+    [
+        ("2.46024", None, "2.460235", "2.460245"),
+        ("3.0", None, "2.95", "3.05"),
+        ("2", None, "1.5", "2.5"),
+        ("24e-1", None, "2.35", "2.45"),
+        ("2.4", 0.001, "2.399", "2.401"),
+    ],
+)
+def test_the_window_is_shown_in_decimal(text: str, within: float | None, low: str, high: str) -> None:
+    """No digit of the two bounds is lost or made up, and the number stands as it was printed."""
+    claim = doctor.read_claim(text, within)
+    assert (claim.text, claim.window) == (text, (low, high))
+
+
 @pytest.mark.parametrize("text", ["", "two", "nan", "inf", "-1", "2,36", "0x1p1"])
 def test_what_is_no_number_is_refused(text: str) -> None:
     """One line that names the option."""
@@ -441,7 +457,7 @@ def test_an_author_s_own_test_words(capsys: pytest.CaptureFixture[str], tmp_path
 def test_recognised_words_are_trained_as_their_split_does(
     part: int, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """The lecture's dev or test words, and a number of a model that saw its train part alone: that is said."""
+    """The lecture's dev or test words, and the number of a model that saw its train part alone."""
     lines(tmp_path)
     parts = cut(shuffled(WORDS, 2))
     Path("mine.txt").write_text("\n".join(parts[part]))

@@ -228,8 +228,8 @@ def shown(result: Result, beside: tuple[Reference, str] | None) -> str:
 
 def verdict(found: Diagnosis) -> str:
     """One explanation, several or none."""
-    low, high = (found.claim.nll + sign * found.claim.within for sign in (-1, 1))
-    yours = f"Yours, {found.claim.nll:g}, is {low:g} to {high:g}"
+    low, high = found.claim.window
+    yours = f"Yours, {found.claim.text}, is {low} to {high}"
     if found.agrees:
         return f"{yours}: that is the protocol's figure, and there is nothing to explain."
     if not found.found:
@@ -238,9 +238,9 @@ def verdict(found: Diagnosis) -> str:
             f"{yours}. Nothing explains it: of {found.tried:,} figures, with up to two causes at a time, "
             f"the nearest is {near.value:.5f} ({near.name})."
         )
-    many = "Two causes together" if len(found.found[0].causes) > 1 else "One cause"
     if len(found.found) == 1:
-        return f"{yours}. {many} of {found.tried:,} figures tried explains it:"
+        many = "two causes together" if len(found.found[0].causes) > 1 else "one cause"
+        return f"{yours}. One of {found.tried:,} figures tried explains it, with {many}:"
     return (
         f"{yours}. {len(found.found)} of {found.tried:,} figures tried explain it, the most usual first; "
         "more digits, or a file of scores, would tell them apart:"
