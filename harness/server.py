@@ -42,8 +42,8 @@ def serve_forks(preload: str, fd: int) -> None:
     become_subreaper()
     alive: set[int] = set()
     with socket.socket(fileno=fd) as control:
-        control.sendall(json.dumps({"loaded": loaded, "failed": failed}).encode() + b"\n")
         try:
+            control.sendall(json.dumps({"loaded": loaded, "failed": failed}).encode() + b"\n")
             while True:
                 line, descriptors = receive_line(control)
                 if not line:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -286,6 +287,20 @@ def test_fifty_kills_at_random_moments(tmp_path: Path) -> None:
             assert not any(f"[{cell + 1}/5]" in again.stderr for cell in before)
         for file in store.run_files(results):
             file.unlink()
+
+
+def test_a_server_whose_run_has_gone_ends_in_silence() -> None:
+    """The run ends (a full disk, say) while its server loads: no traceback beside the run's own line."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        ours.close()
+        done = subprocess.run(
+            [sys.executable, "-m", "harness.server", "", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            capture_output=True,
+            timeout=60,
+        )
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_killed_server_costs_no_other_row(tmp_path: Path) -> None:
