@@ -6,6 +6,7 @@ import contextlib
 import io
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,3 +112,17 @@ def test_a_mistake_is_answered_as_the_tutorial_says(
     Path("blend.py").write_text(code, encoding="utf-8")
     assert main(["run", "--plugin", "blend.py", "--models", f"blend:{option}"]) == 2
     assert answer in capsys.readouterr().err
+
+
+def test_a_file_that_imports_torch_does_not_load_without_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`requires` cannot help a plugin whose own import fails; the tutorial says so."""
+    assert "this file imports torch itself, so without torch it does not load" in PAGE
+    code = next(
+        block["body"] for _, blocks in sections() for block in blocks if block["file"] == "recurrent.py"
+    )
+    Path("recurrent.py").write_text(code, encoding="utf-8")
+    monkeypatch.setitem(sys.modules, "torch", None)  # its import fails
+    assert main(["run", "--plugin", "recurrent.py", "--models", "recurrent"]) == 2
+    assert "torch" in capsys.readouterr().err
