@@ -9,13 +9,14 @@ from __future__ import annotations
 import importlib.util
 import keyword
 import re
+import shutil
 import unicodedata
 from collections.abc import Container, Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from string import Template
 
-from harness.errors import UsageError
+from harness.errors import StoreError, UsageError
 
 TEMPLATE = Path(__file__).parent / "template"
 KINDS = ("numpy", "torch", "window")
@@ -93,13 +94,31 @@ def filled(source: Path, words: Mapping[str, str]) -> str:
 
 
 def write(name: str, kind: str, folder: Path, version: str) -> list[Path]:
-    """Write the package into a folder that `check` has allowed; the paths that were written."""
-    written = []
+    """Write the package into a folder that `check` has allowed; the paths that were written.
+
+    Whole or not at all: where a file cannot be written, what was written is taken back. `UsageError` where
+    the folder is not to be written to, `StoreError` where the disk is what fails.
+    """
+    written: list[Path] = []
+    new = not folder.exists()
     for path, text in files(name, kind, version):
         try:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(text, encoding="utf-8")
         except OSError as error:
-            raise UsageError(f"--into {folder}: {path}: {error.strerror or error}") from None
+            take_back(folder, new=new)
+            refused = isinstance(error, (PermissionError, NotADirectoryError, FileExistsError))
+            kind_of = UsageError if refused else StoreError
+            raise kind_of(f"--into {folder}: {path}: {error.strerror or error}") from None
         written.append(path)
     return sorted(written)
+
+
+def take_back(folder: Path, *, new: bool) -> None:
+    """Empty a folder that was empty before, or remove it where it was not there."""
+    if not folder.is_dir():
+        return  # not even that was made
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if new:
+        folder.rmdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import sysconfig
 import tomllib
 import venv
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.utils import canonicalize_name, is_normalized_name
@@ -101,6 +103,29 @@ def test_a_folder_below_a_file_is_one_line(capsys: pytest.CaptureFixture[str]) -
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert "--into file/below" in err
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_full_disk_leaves_nothing(
+    there: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The third file does not fit: one line, exit 6, and the folder is as it was, empty or not there."""
+    if there:
+        Path("mine").mkdir()
+    write, sizes = Path.write_text, iter((1, 1, 0))
+
+    def full(self: Path, text: str, **how: Any) -> int:
+        if not next(sizes):
+            write(self, text[:10], **how)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(self, text, **how)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    assert main(["new", "my-model", "--into", "mine"]) == 6
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "No space left" in err
+    assert list(Path().rglob("*")) == ([Path("mine")] if there else [])
 
 
 # ---- what is written
