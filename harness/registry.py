@@ -155,6 +155,8 @@ def _collect(module: ModuleType, hook: str, kind: type[Any]) -> list[Any]:
     if function is None:
         return []
     result = function()
+    if not isinstance(result, (kind, Iterable)):
+        raise TypeError(f"{hook} returned {result!a}, not a {kind.__name__} or several")
     specs = [result] if isinstance(result, kind) else list(result)
     for spec in specs:
         if not isinstance(spec, kind):

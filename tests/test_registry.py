@@ -113,7 +113,14 @@ BROKEN = {
     "syntax-error": ("def f(:", "SyntaxError: "),
     "hook-raises": (GOOD.replace("return ", "raise KeyError('late')  # "), "KeyError: 'late'"),
     "hook-exits": (GOOD.replace("return ", "raise SystemExit(3)  # "), "SystemExit: 3"),
-    "returns-none": (GOOD.replace("return ", "return None  # "), "TypeError: 'NoneType' object"),
+    "returns-none": (
+        GOOD.replace("return ", "return None  # "),
+        "TypeError: harness_models returned None, not a ModelSpec or several",
+    ),
+    "returns-a-number": (
+        GOOD.replace("return ", "return 5  # "),
+        "harness_models returned 5, not a ModelSpec",
+    ),
     "returns-text": (GOOD.replace("return ", "return 'junk'  # "), "harness_models returned 'j'"),
     "returns-a-dict": (GOOD.replace("return ", "return [{}]  # "), "returned {}, not a ModelSpec"),
     "takes-a-name": (GOOD.replace("fine", "uniform") + LISTENS, "model 'uniform' is already registered"),
