@@ -103,6 +103,8 @@ def decode(header: bytes, payload: bytearray) -> tuple[Message, dict[str, NDArra
     """The message and its arrays (views of the payload, writable)."""
     try:
         message = json.loads(header)
+        if not isinstance(message, dict):
+            raise WireError("a frame with an unreadable header: no JSON object")
         listed = message.pop("arrays", ())
         arrays, first = {}, 0
         for name, dtype, shape in listed:

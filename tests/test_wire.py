@@ -96,7 +96,7 @@ def test_what_begins_no_frame_is_told_at_once(ends: tuple[wire.Channel, socket.s
 @pytest.mark.parametrize(
     ("header", "payload", "said"),
     [
-        (b"[1]", b"", "unreadable header"),
+        (b"[1]", b"", "unreadable header: no JSON object$"),
         (b'{"ok":', b"", "unreadable header"),
         (b"\xff", b"", "unreadable header"),
         (b"[" * 100_000, b"", "unreadable header"),
