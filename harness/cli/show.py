@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def command(
     run: str, results: Path | None, form: str, as_json: bool, columns: str | None, each_seed: bool
 ) -> int:
-    """Print a stored run again: RUN is its file, its id, its id's start or `latest`, the newest with a cell."""
+    """Print a stored run again: RUN is a file, an id or its start, or `latest`, the newest with a cell."""
     from harness import report, store
     from harness.errors import StoreError
 
