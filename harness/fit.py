@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,8 +81,7 @@ def fit(
     trial.elapsed()
     model.fit(train, dev, trial)
     train_s = clock() - before - trial.stopped_clock
-    if bad := not_finite(model.params):
-        raise Diverged(f"parameter {bad!r} is not finite after training")
+    must_be_finite(model.params)
     over = trial.seconds is not None and train_s > 1.1 * trial.seconds
     return Fitted(
         model,
@@ -94,6 +93,100 @@ def fit(
         over,
         curve,
     )
+
+
+@dataclass(eq=False)
+class FittedSeeds:
+    """What R seeds took that were trained as one problem (seconds of all), and what each came to.
+
+    curves: by seed, (train seconds ÷ R, dev NLL).
+    """
+
+    params: Sequence[dict[str, Any]]
+    warmup_s: float
+    train_s: float
+    checkpoint_s: Sequence[float]
+    targets_consumed: Sequence[int]
+    claimed: bool
+    curves: Sequence[list[tuple[float, float]]]
+
+    def seed(self, number: int, model: Model) -> Fitted:
+        """One of them as a fit of its own, on its share of the seconds; `model` gets its parameters.
+
+        Raises `Diverged` where one is not finite.
+        """
+        model.params = self.params[number]
+        must_be_finite(model.params)
+        r = len(self.params)
+        return Fitted(
+            model,
+            self.warmup_s / r,
+            self.train_s / r,
+            self.checkpoint_s[number],
+            self.targets_consumed[number],
+            self.claimed,
+            False,
+            self.curves[number],
+        )
+
+
+def fit_seeds(
+    make: Callable[[], Model],
+    train: Corpus,
+    dev: Corpus,
+    trials: Sequence[Trial],
+    dev_nll: Callable[[Model], float],
+    clock: Callable[[], float] = time.perf_counter,
+) -> FittedSeeds:
+    """As `fit`, for trials that differ in their seeds alone, trained as one problem (`Model.fit_seeds`).
+
+    The clock stands still while any of them is at a checkpoint. `make` makes an instance of the first seed.
+    """
+    seed_everything(trials[0].seed)
+    before = clock()
+    throw_away = make()
+    trials[0].on_build = throw_away.builder
+    throw_away.warm_up(few(train), trials[0].for_warm_up(train.alphabet.size))
+    warmup_s = clock() - before
+
+    model = make()
+    curves: list[list[tuple[float, float]]] = [[] for _ in trials]
+    before = clock()
+
+    def at_checkpoints(number: int) -> Callable[[Model], float]:
+        def checkpoint(current: Model) -> float:
+            at = (clock() - before - sum(trial.stopped_clock for trial in trials)) / len(trials)
+            nll = dev_nll(current)
+            curves[number].append((at, nll))
+            return nll
+
+        return checkpoint
+
+    for number, trial in enumerate(trials):
+        trial.on_build = model.builder
+        trial.on_checkpoint = at_checkpoints(number)
+        trial.started = None
+    params = model.fit_seeds(train, dev, trials)
+    stopped = [trial.stopped_clock for trial in trials]
+    train_s = clock() - before - sum(stopped)
+    if len(params) != len(trials):
+        raise InvalidModel(f"fit_seeds returned {len(params)} models for {len(trials)} seeds")
+    consumed = [trial.targets_consumed for trial in trials]
+    return FittedSeeds(
+        params,
+        warmup_s,
+        train_s,
+        stopped,
+        [targets or train.targets for targets in consumed],
+        all(consumed),
+        curves,
+    )
+
+
+def must_be_finite(params: Mapping[str, Any]) -> None:
+    """Raise `Diverged` where a parameter is not finite."""
+    if bad := not_finite(params):
+        raise Diverged(f"parameter {bad!r} is not finite after training")
 
 
 def few(train: Corpus) -> Corpus:

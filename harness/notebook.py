@@ -105,6 +105,7 @@ def run(
     timeout: float | None = None,
     memory: int | None = None,
     in_process: bool = False,
+    solo: bool = False,
     fresh: bool = False,
     results: str | Path | None = None,
     output: str | Path | None = None,
@@ -128,6 +129,7 @@ def run(
         timeout=timeout,
         memory=memory,
         in_process=in_process,
+        solo=solo,
     )
     folder = Path(results) if results is not None else settings.results_dir()
     if output is not None:

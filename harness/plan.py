@@ -32,6 +32,7 @@ class How:
     memory: int | None = None  # bytes a cell
     in_process: bool = False
     plugins: tuple[str, ...] = ()
+    solo: bool = False  # every seed by itself, also where its model trains many as one problem
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +92,33 @@ class Plan:
             self._splits[needs] = split.without_test(self._splits[needs], DEV_CHOOSES)
         return self._splits[needs]
 
+    def together(self, cells: Sequence[Cell]) -> list[list[Cell]]:
+        """The cells in their order, those in one list that are trained as one problem.
+
+        They are seeds of one model whose spec says `vectorised`. Their budget is in steps: within so
+        many seconds of all, each would come to another point than alone. Nor is a race one: `target`
+        asks for the seconds of a fit.
+        """
+        groups: list[list[Cell]] = []
+        steps_count = self.budget.seconds is None and self.target is None
+        allowed = steps_count and self.search is None and not self.how.solo
+        for cell in cells:
+            choice = cell.choice
+            if allowed and groups and groups[-1][0].choice is choice and self.vectorised(choice):
+                groups[-1].append(cell)
+            else:
+                groups.append([cell])
+        return groups
+
+    def vectorised(self, choice: Choice) -> bool:
+        """Whether a model's seeds can be trained as one problem here."""
+        steps = self.budget.steps or choice.spec.steps_of(choice.config)
+        return (
+            choice.spec.vectorised_by(choice.backend, choice.config)
+            and steps is not None
+            and not choice.missing
+        )
+
     @property
     def identity(self) -> str:
         """What makes two runs the same: cells, data, budget, threads, contract and code (SHA-256)."""
@@ -104,6 +132,7 @@ class Plan:
             [part.code_hash for cell in self.cells for part in (cell.choice, *cell.choice.members)],
             *([self.search.name] if self.search else []),
             *([f"target {self.target}"] if self.target is not None else []),
+            *(f"batched {len(group)}" for group in self.together(self.cells) if len(group) > 1),
         ]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
@@ -132,6 +161,7 @@ def plan(
     timeout: float | None = None,
     memory: int | None = None,
     in_process: bool = False,
+    solo: bool = False,
     target: float | None = None,
 ) -> Plan:
     """Resolve and check everything; a mistake is a `UsageError` before anything has run."""
@@ -161,6 +191,7 @@ def plan(
         memory=memory if memory is not None else environment.spare_memory(min(jobs, len(cells))),
         in_process=in_process or not environment.can_isolate(),
         plugins=tuple(str(plugin.resolve()) for plugin in files),
+        solo=solo,
     )
     if target is not None and not 0 < target < math.inf:
         raise UsageError(f"--target {target:g} is no NLL: nats per character, above 0")

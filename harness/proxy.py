@@ -73,6 +73,26 @@ class Proxy(Model):
             else:
                 raise self.child.no_answer(message)
 
+    def fit_seeds(self, train: Corpus, dev: Corpus, trials: Sequence[Trial]) -> list[dict[str, NDArray[Any]]]:
+        """Fit them as one problem in the child; the progress that it tells of is the first one's."""
+        self._params = None
+        seeds = [trial.seed for trial in trials]
+        self.child.send({"op": "fit_seeds", "seeds": seeds, "steps": trials[0].steps})
+        while True:
+            message, arrays = self.child.receive()
+            if "progress" in message:
+                done, total, scalars = progress_in(self.child, message)
+                trials[0].progress(done, total, **scalars)
+            elif "checkpoint" in message:
+                nll = trials[message["checkpoint"]].checkpoint(self)
+                self.child.send({"op": "checked", "nll": finite(nll)})
+            elif "ok" in message:
+                for trial, consumed in zip(trials, message["targets_consumed"], strict=True):
+                    trial.targets_consumed = consumed
+                return by_seed(arrays, len(trials))
+            else:
+                raise self.child.no_answer(message)
+
     def log_probs(self, inputs: Ints) -> Floats:
         """(B, T) -> (B, T, V)."""
         return the_rows("log_probs", self.child.ask({"op": "log_probs"}, {"inputs": inputs})[1])
@@ -138,6 +158,15 @@ def the_rows(op: str, arrays: Mapping[str, NDArray[Any]]) -> Floats:
     if set(arrays) != {"rows"}:
         raise InvalidModel(f"{op} returned no array")
     return arrays["rows"]
+
+
+def by_seed(arrays: Mapping[str, NDArray[Any]], seeds: int) -> list[dict[str, NDArray[Any]]]:
+    """The parameters of each seed, which stand as `seed/name` in one mapping."""
+    found: list[dict[str, NDArray[Any]]] = [{} for _ in range(seeds)]
+    for name, value in arrays.items():
+        seed, _, own = name.partition("/")
+        found[int(seed)][own] = value
+    return found
 
 
 def documents(arrays: Mapping[str, NDArray[Any]]) -> list[Ints]:

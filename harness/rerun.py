@@ -87,6 +87,9 @@ def excuses(record: Record, other: Record, made: Plan) -> Iterator[str]:
     """What is not as it was when the run was made."""
     if record.plugin.code_hash != other.plugin.code_hash:
         yield "the model's code has changed since the run"
+    if batched := next((mark for mark in record.marks if mark.startswith("batched:")), None):
+        said = batched.split(": ")[0]
+        yield f"its seeds were trained as one problem ({said}): alone it comes out the same to 1e-4 only"
     if not made.cells[0].choice.spec.deterministic:
         yield "the model does not promise to be deterministic"
     old, new = record.environment, other.environment

@@ -10,28 +10,34 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from harness import __version__, certificate, engine, environment, evaluate, registry, sample, store
 from harness.contract import Model, Trial
-from harness.errors import Diverged, HarnessError, InvalidModel, StoreError, Unavailable
-from harness.fit import Fitted, fit, not_finite
+from harness.errors import StoreError, Unavailable
+from harness.fit import Fitted, FittedSeeds, fit, fit_seeds
 from harness.instances import instance, opening
 from harness.interrupts import Interrupts
 from harness.measure import blank_record, dev_nll, measure, to_target
+from harness.outcome import Phase, guarded
 from harness.plan import Cell, Plan, plan
 from harness.proxy import opened
-from harness.record import Audit, Header, Record, Status, finite
+from harness.record import Audit, Header, Record, finite
 from harness.seeds import derive
 from harness.split import Split
 from harness.turns import Turns
 
 __all__ = ["Watcher", "execute", "plan"]
+
+TOGETHER = (
+    "batched:{0}: its {0} seeds were trained as one problem in one process; start, warm-up and train seconds "
+    "are that process's ÷ {0}, its memory is that of all"
+)
 
 
 class Watcher:
@@ -86,12 +92,12 @@ def work(made: Plan, path: Path, watcher: Watcher, processes: engine.Engine, *, 
         try:
             if made.search is not None:
                 while (following := made.search.following(writer.records)) is not None:
-                    shift.work(following)
+                    shift.work([following])
             elif made.how.jobs == 1:
-                for cell in todo:
-                    shift.work(cell)
+                for cells in made.together(todo):
+                    shift.work(cells)
             else:
-                shift.work_side_by_side(todo)
+                shift.work_side_by_side(made.together(todo))
             complete = True
         finally:
             writer.close(complete=complete)
@@ -132,10 +138,10 @@ class Shift:
     turns: Turns = field(default_factory=Turns)
     references: dict[Split, sample.Reference] = field(default_factory=dict)
 
-    def work_side_by_side(self, cells: list[Cell]) -> None:
-        """`jobs` cells at a time, each driven by a thread."""
+    def work_side_by_side(self, groups: list[list[Cell]]) -> None:
+        """`jobs` processes at a time, each driven by a thread."""
         with ThreadPoolExecutor(self.made.how.jobs) as pool:
-            running = [pool.submit(self.work, cell) for cell in cells]
+            running = [pool.submit(self.work, cells) for cells in groups]
             try:
                 done, _ = wait(running, return_when=FIRST_EXCEPTION)
                 for future in done:
@@ -146,40 +152,53 @@ class Shift:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
 
-    def work(self, cell: Cell) -> None:
-        """Run one cell and write its record."""
+    def work(self, cells: Sequence[Cell]) -> None:
+        """Run one cell, or seeds that are trained as one problem, and write their records."""
         if self.stopping.is_set():
             raise KeyboardInterrupt
-        self.watcher.started(cell)
-        record = self.run(cell)
-        if self.stopping.is_set():
-            raise KeyboardInterrupt  # its process was ended by us: no result
-        record.environment = self.facts
-        self.writer.cell(record)
-        if self.stopping.is_set():
-            raise KeyboardInterrupt
-        for problem in registry.tell(self.made.registry, record):
-            self.watcher.warned(problem)
-        self.watcher.finished(cell, record)
+        for cell in reversed(cells):  # the first is shown
+            self.watcher.started(cell)
+        records = self.run(cells)
+        for cell, record in zip(cells, records, strict=True):
+            if self.stopping.is_set():
+                raise KeyboardInterrupt  # its process was ended by us: no result
+            record.environment = self.facts
+            self.writer.cell(record)
+            if self.stopping.is_set():
+                raise KeyboardInterrupt
+            for problem in registry.tell(self.made.registry, record):
+                self.watcher.warned(problem)
+            self.watcher.finished(cell, record)
 
-    def run(self, cell: Cell) -> Record:
-        """One cell, from fit to record, under a guard: what a plugin does becomes its status."""
-        parts = self.made.split_for(cell.choice)
-        record = blank_record(self.made, cell, self.writer.path.stem, parts)
-        record.audit = self.audited(cell)
-        phase = Phase()
-        try:
-            with self.housed(cell, parts, record) as make:
-                self.follow(cell, parts, record, make, phase)
-        except Unavailable as error:
-            record.status, record.reason = "skipped", str(error)
-        except StoreError:
-            raise
-        except (Exception, SystemExit) as error:
-            record.status, record.reason = verdict(error, phase, self.made.how.timeout)
-        if self.made.target is not None:
-            record.target = to_target(record, self.made.target)
-        return record
+    def run(self, cells: Sequence[Cell]) -> list[Record]:
+        """From fit to record, under a guard: what a plugin does becomes the status of its row.
+
+        What breaks before the fit has ended is every seed's; afterwards each stands for itself.
+        """
+        first, phase, timeout = cells[0], Phase(), self.timeout(cells)
+        parts = self.made.split_for(first.choice)
+        records = [blank_record(self.made, cell, self.writer.path.stem, parts) for cell in cells]
+        for record in records:
+            record.audit = self.audited(first)
+            if len(cells) > 1:
+                record.marks.append(TOGETHER.format(len(cells)))
+        with guarded(records, phase, timeout), self.housed(cells, parts, records) as make:
+            phase.name = "fit"
+            with self.turns.shared():
+                fits = self.fit(cells, parts, make)
+            for cell, record, fitted in zip(cells, records, fits, strict=True):
+                with guarded([record], phase, timeout):
+                    phase.name, phase.model = "fit", None
+                    self.follow(cell, parts, record, fitted(), phase)
+        for record in records:
+            if self.made.target is not None:
+                record.target = to_target(record, self.made.target)
+        return records
+
+    def timeout(self, cells: Sequence[Cell]) -> float | None:
+        """The limit of their process: each may last as long as alone."""
+        limit = self.made.how.timeout
+        return None if limit is None else limit * len(cells)
 
     def audited(self, cell: Cell) -> Audit | None:
         """What an audit has found of this cell's model, where it is kept beside the run."""
@@ -191,15 +210,17 @@ class Shift:
         return None if found is None else found.audit_for(self.made.dataset)
 
     @contextlib.contextmanager
-    def housed(self, cell: Cell, parts: Split, record: Record) -> Iterator[Callable[[], Model]]:
-        """Where the cell's model lives: a function that makes a new instance there."""
-        choice = cell.choice
+    def housed(
+        self, cells: Sequence[Cell], parts: Split, records: Sequence[Record]
+    ) -> Iterator[Callable[[Cell], Model]]:
+        """Where the model of the cells lives: a function that makes a new instance there, of one's seed."""
+        choice = cells[0].choice
         v = self.made.dataset.alphabet.size
         name, backend = choice.spec.name, choice.backend
         if choice.missing:
             raise Unavailable(choice.missing)
         if self.made.how.in_process:
-            yield lambda: instance(self.made.registry, name, backend, choice.config, v, cell.seed)
+            yield lambda cell: instance(self.made.registry, name, backend, choice.config, v, cell.seed)
             return
         how = self.made.how
         began = time.perf_counter()
@@ -209,33 +230,31 @@ class Shift:
             child, make = opened(
                 self.processes,
                 start,
-                engine.Limits(how.timeout, how.memory, how.threads),
+                engine.Limits(self.timeout(cells), how.memory, how.threads),
                 opening(choice, how.plugins, v),
                 {"train": parts.train, "dev": parts.dev.corpus},
             )
-        record.timings.start_s = waited + child.start_s
+        for record in records:
+            record.timings.start_s = (waited + child.start_s) / len(records)
         try:
-            yield lambda: make(cell.seed)
+            yield lambda cell: make(cell.seed)
         finally:
-            record.peak_rss_bytes = child.peak()
+            peak = child.peak()
             child.close()
-            for name, output in child.outputs.items():
-                if text := output.text():
-                    side = self.writer.save_output(f"{cell.index}.{name}.txt", text)
-                    setattr(record, name, side)
+            kept = {name: text for name, output in child.outputs.items() if (text := output.text())}
+            for record in records:
+                record.peak_rss_bytes = peak
+                for name, text in kept.items():
+                    setattr(record, name, self.writer.save_output(f"{record.cell}.{name}.txt", text))
 
-    def follow(
-        self, cell: Cell, parts: Split, record: Record, make: Callable[[], Model], phase: Phase
-    ) -> None:
-        """The line: fit → evaluate → time → sample; each step fills the record."""
+    def follow(self, cell: Cell, parts: Split, record: Record, fitted: Fitted, phase: Phase) -> None:
+        """The line after the fit: evaluate → time → sample; each step fills the record."""
         made, choice = self.made, cell.choice
         context = choice.spec.context_of(choice.config)
+        model = phase.model = fitted.model
+        note_fit(record, fitted, made.budget.seconds)
+        phase.name = "evaluate"
         with self.turns.shared():
-            phase.name = "fit"
-            fitted = self.fit(cell, parts, make, context)
-            model = phase.model = fitted.model
-            note_fit(record, fitted, made.budget.seconds)
-            phase.name = "evaluate"
             before = time.perf_counter()
             metrics, arrays = measure(made, model, parts, choice.spec.tolerance, context, record)
             record.timings.evaluate_s = time.perf_counter() - before
@@ -273,11 +292,34 @@ class Shift:
             )
         return self.references[parts]
 
-    def fit(self, cell: Cell, parts: Split, make: Callable[[], Model], context: int | None) -> Fitted:
-        """Fit under the plan's budget, or the spec's own."""
+    def fit(
+        self, cells: Sequence[Cell], parts: Split, make: Callable[[Cell], Model]
+    ) -> list[Callable[[], Fitted]]:
+        """Fit under the plan's budget, or the spec's own; each fitted model is made at its turn.
+
+        (One process holds one model at a time.)
+        """
+        first = cells[0]
+        context = first.choice.spec.context_of(first.choice.config)
+        trials = [self.trial(cell) for cell in cells]
+
+        def dev(current: Model) -> float:
+            return dev_nll(current, parts.dev, context)
+
+        def a_model() -> Model:
+            return make(first)
+
+        if len(cells) == 1:
+            fitted = fit(a_model, parts.train, parts.dev.corpus, trials[0], dev)
+            return [lambda: fitted]
+        found = fit_seeds(a_model, parts.train, parts.dev.corpus, trials, dev)
+        return [partial(one_of, found, number, make, cell) for number, cell in enumerate(cells)]
+
+    def trial(self, cell: Cell) -> Trial:
+        """What the fit of a cell may spend."""
         made, choice = self.made, cell.choice
         own = None if made.budget.seconds else choice.spec.steps_of(choice.config)
-        trial = Trial(
+        return Trial(
             cell.seed,
             "cuda" if choice.backend == "cuda" else "cpu",
             made.how.threads,
@@ -285,21 +327,11 @@ class Shift:
             steps=made.budget.steps or own,
             on_progress=lambda done, total, scalars: self.watcher.progressed(cell, done, total, scalars),
         )
-        return fit(
-            make,
-            parts.train,
-            parts.dev.corpus,
-            trial,
-            lambda current: dev_nll(current, parts.dev, context),
-        )
 
 
-@dataclass
-class Phase:
-    """Where a cell is, for the reason that it is given when it breaks."""
-
-    name: str = "start"
-    model: Model | None = None
+def one_of(found: FittedSeeds, number: int, make: Callable[[Cell], Model], cell: Cell) -> Fitted:
+    """One of the seeds that were trained together, as the model that is scored now."""
+    return found.seed(number, make(cell))
 
 
 def note_fit(record: Record, fitted: Fitted, seconds: float | None) -> None:
@@ -313,23 +345,3 @@ def note_fit(record: Record, fitted: Fitted, seconds: float | None) -> None:
     record.parameters = sum(value.size for value in fitted.model.params.values())
     if fitted.over_budget:
         record.marks.append(f"over its budget: {fitted.train_s:.2f} s of {seconds:g} s")
-
-
-def verdict(error: BaseException, phase: Phase, timeout: float | None) -> tuple[Status, str]:
-    """The status and the reason that an exception stands for."""
-    text = " ".join(str(error).split())
-    if isinstance(error, Diverged):
-        return "diverged", text or "training diverged"
-    if isinstance(error, InvalidModel):
-        if phase.model is not None and (bad := not_finite(phase.model.params)):
-            return "diverged", f"parameter {bad!r} is not finite"
-        return "invalid", text
-    if isinstance(error, engine.CellTimeout):
-        return "timeout", f"{phase.name}: over the limit of {timeout:g} s" + (f": {text}" if text else "")
-    if isinstance(error, MemoryError) or getattr(error, "out_of_memory", False):
-        return "out-of-memory", f"{phase.name}: {text or 'not enough memory'}"
-    if isinstance(error, HarnessError):
-        return "failed", f"{phase.name}: {text}"
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return "failed", f"{phase.name}: {type(error).__name__}: {text}{where}"

@@ -71,6 +71,7 @@ class Options(TypedDict, total=False):
     timeout: float | None
     memory: int | None
     in_process: bool
+    solo: bool
 
 
 def run_suite(

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from harness import registry, seeds, wire
 from harness.contract import Model, Trial
 from harness.corpus import Alphabet, Corpus
+from harness.errors import InvalidModel
 from harness.instances import instance
 
 BETWEEN_PROGRESS = 0.05  # seconds
@@ -112,6 +113,8 @@ class Cell:
             return {"ok": True}, {}
         if op == "fit":
             return self.fit(model, message), {}
+        if op == "fit_seeds":
+            return self.fit_seeds(model, message)
         if op == "log_probs":
             rows = model.log_probs(arrays["inputs"])
             if message.get("echo") and isinstance(rows, np.ndarray):  # an audit: what has become of them
@@ -145,6 +148,46 @@ class Cell:
 
     def fit(self, model: Model, message: wire.Message) -> wire.Message:
         """Fit; progress and checkpoints go to the parent while it lasts."""
+        trial = self.trial(model, message, message["seed"], self.progress(), self.checkpoint(True))
+        model.fit(self.corpora["train"], self.corpora["dev"], trial)
+        return {"ok": True, "targets_consumed": int(trial.targets_consumed)}
+
+    def fit_seeds(
+        self, model: Model, message: wire.Message
+    ) -> tuple[wire.Message, dict[str, NDArray[Any]] | list[Any]]:
+        """Fit many seeds as one problem; the progress of the first goes to the parent, checkpoints of all."""
+        trials = [
+            self.trial(model, message, seed, None if number else self.progress(), self.checkpoint(number))
+            for number, seed in enumerate(message["seeds"])
+        ]
+        found = model.fit_seeds(self.corpora["train"], self.corpora["dev"], trials)
+        if not isinstance(found, list) or len(found) != len(trials):
+            raise InvalidModel(f"fit_seeds returned no list of {len(trials)} params")
+        arrays = {f"{i}/{name}": value for i, params in enumerate(found) for name, value in params.items()}
+        return {"ok": True, "targets_consumed": [int(trial.targets_consumed) for trial in trials]}, arrays
+
+    def trial(
+        self,
+        model: Model,
+        message: wire.Message,
+        seed: int,
+        progress: Callable[[int, int, Mapping[str, float]], None] | None,
+        checkpoint: Callable[[Model], float],
+    ) -> Trial:
+        """What a fit is given here."""
+        return Trial(
+            seed,
+            model.device,
+            self.made["threads"],
+            seconds=message.get("seconds"),
+            steps=message["steps"],
+            on_progress=progress,
+            on_checkpoint=checkpoint,
+            on_build=model.builder,
+        )
+
+    def progress(self) -> Callable[[int, int, Mapping[str, float]], None]:
+        """What tells the parent how far a fit is."""
         last = 0.0
 
         def progress(done: int, total: int, scalars: Mapping[str, float]) -> None:
@@ -155,8 +198,13 @@ class Cell:
                 numbers = {name: float(value) for name, value in scalars.items()}
                 self.channel.send({"progress": [int(done), int(total)], "scalars": numbers})
 
+        return progress
+
+    def checkpoint(self, which: bool | int) -> Callable[[Model], float]:
+        """What answers requests until the parent has measured the model; `which`: of several seeds."""
+
         def checkpoint(current: Model) -> float:
-            self.channel.send({"checkpoint": True})
+            self.channel.send({"checkpoint": which})
             kept, self.model = self.model, current
             try:
                 while True:
@@ -167,18 +215,7 @@ class Cell:
             finally:
                 self.model = kept
 
-        trial = Trial(
-            message["seed"],
-            model.device,
-            self.made["threads"],
-            seconds=message["seconds"],
-            steps=message["steps"],
-            on_progress=progress,
-            on_checkpoint=checkpoint,
-            on_build=model.builder,
-        )
-        model.fit(self.corpora["train"], self.corpora["dev"], trial)
-        return {"ok": True, "targets_consumed": int(trial.targets_consumed)}
+        return checkpoint
 
     def sample(self, model: Model, message: wire.Message) -> dict[str, NDArray[Any]]:
         """Documents as one array of tokens and one of lengths."""

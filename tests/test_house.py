@@ -79,9 +79,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "measure": STAGES | SERVICES | {"agreement", "plan"},
     "turns": set(),
     "interrupts": {"store"},
+    "outcome": {"contract", "engine", "fit", "record"},
     "runner": STAGES
     | SERVICES
-    | {"certificate", "instances", "interrupts", "turns", "plan", "measure", "engine", "proxy"},
+    | {"certificate", "instances", "interrupts", "turns", "outcome", "plan", "measure", "engine", "proxy"},
     "space": {"contract", "selection"},
     "tune": {"compare", "plan", "record", "seeds", "selection", "space", "statistics"},
     "metrics": {"record", "figures"},

@@ -83,6 +83,11 @@ if TYPE_CHECKING:
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of a cell.  [default: cores ÷ jobs]")
 @click.option("--in-process", is_flag=True, help="No process of its own for a cell: for debuggers.")
+@click.option(
+    "--solo",
+    is_flag=True,
+    help="Train each seed by itself, also where a model trains many as one problem.",
+)
 @click.option("--fresh", is_flag=True, help="Start anew, where an interrupted run would be continued.")
 @options.as_view
 @click.option(
@@ -110,6 +115,7 @@ def command(
     jobs: int,
     threads: int | None,
     in_process: bool,
+    solo: bool,
     fresh: bool,
     form: str,
     as_json: bool,
@@ -140,6 +146,7 @@ def command(
         "timeout": plan.parse_seconds(timeout) if timeout else None,
         "memory": plan.parse_size(memory) if memory else None,
         "in_process": in_process,
+        "solo": solo,
     }
     if name := suites.asked(suite, short):
         return suites.run(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
-from harness import Corpus
+from harness import Corpus, Trial
 from harness.contract import Config, Ints
-from harness_plugins import mlp
+from harness_plugins import mlp, mlp_seeds
 from harness_plugins.window_torch import Params, TorchWindowModel, batch_norm
 
 
@@ -68,6 +70,24 @@ class MlpTorch(TorchWindowModel):
         """Those of the oracle, rounded."""
         start = mlp.initial(self.vocab_size, self.config, self.rng)
         return {name: value.astype(np.float32) for name, value in start.items()}
+
+    def fit_seeds(self, train: Corpus, dev: Corpus, trials: Sequence[Trial]) -> list[dict[str, NDArray[Any]]]:
+        """Stacked, as many stacks as threads: each seed with the start and the batches of its solo run."""
+        ones = [type(self)(self.vocab_size, self.config, np.random.default_rng(t.seed)) for t in trials]
+        windows, targets = train.windows(self.config["context"])
+        inputs, following = torch.from_numpy(self.tokens(windows)), torch.from_numpy(targets)
+        starts = [one.initial() for one in ones]  # before their batches: one generator draws both
+        batches = [one.batches(train) for one in ones]
+        stacks = [
+            mlp_seeds.Stack(
+                [starts[i] for i in seeds], [batches[i] for i in seeds], inputs, following, self.config
+            )
+            for seeds in np.array_split(np.arange(len(ones)), min(trials[0].threads, len(ones)))
+        ]
+        for one in ones:
+            one.context = self.context
+        with self.few_threads(Trial()):  # one thread to each operation
+            return mlp_seeds.train_seeds(stacks, ones, dev, trials)
 
     def tokens(self, windows: Ints) -> Ints:
         """With `blank`, what lies left of the start is a token of its own."""
