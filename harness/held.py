@@ -39,14 +39,19 @@ def hold(found: Registry, record: Record, *, search: bool = False) -> Held:
 
 def parts_of(found: Registry, record: Record) -> split.Split:
     """The very parts of a record's data; `HarnessError` where they are not to be had any more."""
-    _, parts = cut(found, record)
+    opened, parts = cut(found, record)
+    if opened.sha256 != record.data.dataset_sha256:
+        raise changed(record)
     if parts.fingerprint != record.data.split_fingerprint:
         raise DataError(f"split {record.split} of {record.dataset} has changed since the run")
     return parts
 
 
 def cut(found: Registry, record: Record) -> tuple[Dataset, split.Split]:
-    """The data that a record names, which must be what it was, and its parts as they are cut now."""
+    """The data that a record names, which must be what it was, and its parts as they are cut now.
+
+    Of registered data a wrong hash alone passes here: `verify` says that the record is wrong.
+    """
     kind: Kind | None = None
     if record.dataset.startswith("file:"):
         kind = "text" if record.data.window else "lines"
@@ -56,6 +61,11 @@ def cut(found: Registry, record: Record) -> tuple[Dataset, split.Split]:
     # the bytes of a registered dataset do not move: where every document is the run's, the record is wrong
     forged = not record.dataset.startswith("file:") and parts.fingerprint == record.data.split_fingerprint
     if opened.sha256 != record.data.dataset_sha256 and not forged:
-        what = "what is here is not the data of the run (its SHA-256 is another)"
-        raise DataError(f"{record.dataset} has changed since the run: {what}")
+        raise changed(record)
     return opened, parts
+
+
+def changed(record: Record) -> DataError:
+    """What is said where the data are others."""
+    what = "what is here is not the data of the run (its SHA-256 is another)"
+    return DataError(f"{record.dataset} has changed since the run: {what}")

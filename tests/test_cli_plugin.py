@@ -10,7 +10,7 @@ import pytest
 from harness.cli import VERBS, defaults, main, verb_command
 
 # Verbs that run and load no model.
-WITHOUT = {"show", "new", "config", "completion"}
+WITHOUT = {"show", "history", "import", "new", "config", "completion"}
 
 PLUGIN = """
 import numpy as np
