@@ -47,14 +47,18 @@ def spare_memory(jobs: int) -> int | None:
 
 
 def noise() -> float:
-    """How unsteady the host is: the spread of 30 equal loops of about 1 ms, quartiles over median."""
-    times = []
-    for _ in range(30):
+    """How unsteady the host is: the spread of equal loops of about 1 ms, quartiles over median.
+
+    Thirty of them, fewer (at least eight) where 50 ms are over first.
+    """
+    times: list[float] = []
+    began = time.perf_counter()
+    while len(times) < 8 or (len(times) < 30 and time.perf_counter() < began + 0.05):
         before = time.perf_counter()
         sum(range(40_000))
         times.append(time.perf_counter() - before)
-    times.sort()
-    return (times[22] - times[7]) / times[15]
+    low, middle, high = (sorted(times)[len(times) * quarter // 4] for quarter in (1, 2, 3))
+    return (high - low) / middle
 
 
 def describe(threads: int) -> dict[str, object]:

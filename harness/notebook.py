@@ -83,7 +83,7 @@ def new_path(folder: Path) -> Path:
 
 def finish(made: Plan, done: store.Run, folder: Path) -> Result:
     """A finished run with the number of looks at its test part."""
-    earlier, _ = store.read_all(folder)
+    earlier, _ = store.brief(folder)
     earlier = [run for run in earlier if run.path.resolve() != done.path.resolve()]
     parts = made.split_for(made.cells[0].choice)
     return Result(done, made.registry, store.looks([*earlier, done], parts.fingerprint))

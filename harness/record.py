@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -169,6 +170,7 @@ class Record(msgspec.Struct, kw_only=True):
     params: str | None = None  # side file
     stdout: str | None = None  # side file: what the cell printed
     stderr: str | None = None  # side file
+    side_files: dict[str, str] = {}  # name -> SHA-256, hexadecimal; empty in older files
     sample_seed: int | None = None
     sample_statistics: SampleStatistics | None = None
     environment: dict[str, Any] = {}
@@ -178,16 +180,18 @@ class Record(msgspec.Struct, kw_only=True):
     @property
     def label(self) -> str:
         """Model and options as a table shows them: `mlp context=8`."""
-        options = " ".join(
-            f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
-            for key, value in self.options.items()
-        )
-        return f"{self.model} {options}".strip()
+        return label(self.model, self.options)
 
     @property
     def infinite(self) -> bool:
         """Whether a test target had p = 0."""
         return self.status == "ok" and self.metrics.zero_probability.get("test", 0) > 0
+
+    @property
+    def side_names(self) -> list[str]:
+        """The side files that it names."""
+        names = (self.samples, self.scores, self.params, self.stdout, self.stderr)
+        return [name for name in names if name is not None]
 
     def _repr_html_(self) -> str:
         """The record in a notebook."""
@@ -217,6 +221,40 @@ class Record(msgspec.Struct, kw_only=True):
         return f"<table><caption>{html.escape(self.label)}</caption>{cells}</table>"
 
 
+class BriefMetrics(msgspec.Struct, kw_only=True):
+    """Of `Metrics` what a list of runs needs."""
+
+    test_nll: float | None = None
+    zero_probability: dict[str, int] = {}
+
+
+class BriefData(msgspec.Struct, kw_only=True):
+    """Of `Data` what a list of runs needs."""
+
+    split_fingerprint: str
+
+
+class Brief(msgspec.Struct, kw_only=True):
+    """Of a `Record` what a list of runs needs; the rest of the line is passed over."""
+
+    cell: int
+    model: str
+    options: dict[str, Any]
+    status: Status
+    metrics: BriefMetrics = msgspec.field(default_factory=BriefMetrics)
+    data: BriefData
+
+    @property
+    def label(self) -> str:
+        """As a record's."""
+        return label(self.model, self.options)
+
+    @property
+    def infinite(self) -> bool:
+        """As a record's."""
+        return self.status == "ok" and self.metrics.zero_probability.get("test", 0) > 0
+
+
 class Header(msgspec.Struct, kw_only=True):
     """The first line of a run file."""
 
@@ -232,6 +270,37 @@ class Header(msgspec.Struct, kw_only=True):
     search: str | None = None  # what a search varies: its cells follow from those before them
     identity: str = ""  # of the plan: the same command continues an open file with the same one
     environment: dict[str, Any] = {}
+
+
+class End(msgspec.Struct, kw_only=True):
+    """The last line of a run file: it is closed for good."""
+
+    cells: int  # how many the run holds
+
+
+def label(model: str, options: Mapping[str, Any]) -> str:
+    """`mlp context=8`."""
+    shown = " ".join(
+        f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in options.items()
+    )
+    return f"{model} {shown}".strip()
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a line of a run file, as docs/record.schema.json holds it."""
+    kinds: dict[str, type[msgspec.Struct]] = {"header": Header, "cell": Record, "end": End}
+    values, definitions = msgspec.json.schema_components(kinds.values(), ref_template="#/$defs/{name}")
+    digest = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+    lines = [
+        {"type": "object", "properties": {"checksum": digest, kind: value}, "required": ["checksum", kind]}
+        for kind, value in zip(kinds, values, strict=True)
+    ]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": SCHEMA,
+        "oneOf": lines,
+        "$defs": definitions,
+    }
 
 
 def finite(value: float | None) -> float | None:

@@ -119,10 +119,8 @@ def open_writer(made: Plan, path: Path, facts: dict[str, object], *, fresh: bool
         identity=identity,
         environment=facts,
     )
-    unfinished = None if fresh else store.find_open(path.parent, identity)
-    if unfinished is not None:
-        return store.Writer(unfinished, header, resume=True)
-    return store.Writer(path, header)
+    unfinished = None if fresh else store.resume(path.parent, identity)
+    return unfinished or store.Writer(path, header)
 
 
 @dataclass(eq=False)

@@ -191,7 +191,7 @@ def finished_before(made: Made, folder: Path) -> dict[str, store.Run]:
 
 def looks(runs: Sequence[store.Run], folder: Path) -> dict[str, int]:
     """Dataset and split -> test scores on record, these included."""
-    on_record, _ = store.read_all(folder)
+    on_record, _ = store.brief(folder)
     tested = {
         f"{record.dataset}, split {record.split}": record.data.split_fingerprint
         for run in runs

@@ -272,8 +272,8 @@ def looks(sides: Sequence[Side], folder: Path) -> int | None:
     of_runs = {side.run.header.run_id: side.run for side in sides if side.run is not None}
     if not of_runs:
         return None
-    kept, problems = store.read_all(folder)
+    kept, problems = store.brief(folder)
     options.warn(problems)
-    every = {run.header.run_id: run for run in kept} | of_runs
+    others = [run for run in kept if run.header.run_id not in of_runs]
     record = next(side.records[0] for side in sides if side.records)
-    return store.looks(list(every.values()), record.data.split_fingerprint)
+    return store.looks([*others, *of_runs.values()], record.data.split_fingerprint)

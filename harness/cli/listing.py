@@ -136,7 +136,7 @@ def runs(folder: Path) -> Rows:
     """One row a run, oldest first; unreadable files are warnings."""
     from harness import store
 
-    found, problems = store.read_all(folder)
+    found, problems = store.brief(folder)
     options.warn(problems)
     rows: Rows = []
     for run in found:

@@ -30,7 +30,7 @@ def command(
     folder = options.folder(results)
     found = store.read(store.find(folder, run))
     options.warn(found.warnings)
-    runs, problems = store.read_all(folder)
+    runs, problems = store.brief(folder)
     options.warn(problems)
     fingerprints = {record.data.split_fingerprint for record in found.records}
     others = [other for other in runs if other.header.run_id != found.header.run_id]

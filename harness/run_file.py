@@ -1,0 +1,205 @@
+"""Run files: immutable JSON Lines with a checksum a line, and the side files beside them.
+
+    {"checksum":"…","header":{…}}      one
+    {"checksum":"…","cell":{…}}        one a cell, each on the disk before the next cell begins
+    {"checksum":"…","end":{…}}         closes the file for good
+
+The checksum is the SHA-256 of the value's bytes. Side files stand in `FILE.d/`; a cell names them with
+theirs. A torn last line is dropped with a warning, a damaged line set aside with one; what remains is
+readable. results/README.md describes the format key by key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zipfile
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
+
+from harness.errors import StoreError
+from harness.record import SCHEMA, Brief, End, Header, Record
+
+START = b'{"checksum":"'
+LINE = re.compile(rb'\{"checksum":"([0-9a-f]{64})","([a-z]+)":')
+State = Literal["open", "torn", "damaged", "foreign", "older", "newer", "left over"]
+R = TypeVar("R", Record, Brief)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line about what is not simply whole."""
+
+    state: State
+    text: str
+
+
+@dataclass
+class Scan(Generic[R]):
+    """What stands in a run file, its cells decoded in full or in brief."""
+
+    path: Path
+    header: Header
+    records: list[R]
+    closed: bool
+    findings: list[Finding] = field(default_factory=list)
+    damaged: int = 0  # lines that were set aside
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was found, in words."""
+        return [finding.text for finding in self.findings]
+
+
+class Run(Scan[Record]):
+    """A run as it was read."""
+
+    def side(self, name: str | None) -> Path | None:
+        """The path of a record's side file, or None where it has none (or it was not kept)."""
+        if name is None or Path(name).name != name:
+            return None
+        path = side_folder(self.path) / name
+        return path if path.is_file() else None
+
+    def scores(self, record: Record) -> dict[str, Any] | None:
+        """Per-document arrays: `dev_sums`, `test_sums`, `test_lengths`, `test_units`, …"""
+        return self._arrays(record.scores)
+
+    def params(self, record: Record) -> dict[str, Any] | None:
+        """The fitted parameters."""
+        return self._arrays(record.params)
+
+    def samples(self, record: Record) -> list[str] | None:
+        """The drawn documents."""
+        path = self.side(record.samples)
+        if path is None:
+            return None
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=list[str])
+        except (OSError, msgspec.MsgspecError) as error:
+            raise StoreError(f"{path}: damaged ({error})") from None
+
+    def _arrays(self, name: str | None) -> dict[str, Any] | None:
+        path = self.side(name)
+        if path is None:
+            return None
+        import numpy as np
+
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return dict(arrays)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise StoreError(f"{path}: damaged ({error})") from None
+
+
+def side_folder(path: Path) -> Path:
+    """Where the side files of a run file stand."""
+    return path.with_name(path.name + ".d")
+
+
+def failure(path: Path, error: OSError) -> OSError:
+    """What the system says about a path, as an error of the store; those of our own pass."""
+    return error if isinstance(error, StoreError) else StoreError(f"{path}: {error.strerror or error}")
+
+
+def checksum(content: bytes) -> str:
+    """SHA-256, in hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def encode_line(kind: str, payload: bytes) -> bytes:
+    """One line of a run file."""
+    return b'{"checksum":"%s","%s":%s}\n' % (checksum(payload).encode(), kind.encode(), payload)
+
+
+def decode_line(line: bytes) -> tuple[str, bytes]:
+    """The kind and the payload of one line; `ValueError` where the checksum does not hold."""
+    line = line.removesuffix(b"\r")  # git on Windows
+    found = LINE.match(line)
+    if found is None or not line.endswith(b"}"):
+        raise ValueError("not a line of a run file")
+    payload = line[found.end() : -1]
+    if checksum(payload).encode() != found[1]:
+        raise ValueError("the checksum does not hold")
+    return found[2].decode(), payload
+
+
+def holds(line: bytes) -> bool:
+    """Whether a line is as it was written, whatever stands in it."""
+    try:
+        decode_line(line)
+    except ValueError:
+        return False
+    return True
+
+
+def read(path: Path) -> Run:
+    """Read a run file; `StoreError` where not even its header can be read."""
+    return Run(**vars(scan(path, Record)))
+
+
+def scan(path: Path, form: type[R]) -> Scan[R]:
+    """A run file with its cells in this form, ordered; a cell that stands twice counts once."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise failure(path, error) from None
+    found: list[Finding] = []
+    if lines[-1]:
+        found.append(Finding("torn", f"{path}: the last line is torn and was left out"))
+    header: Header | None = None
+    records: dict[int, R] = {}
+    decoder = msgspec.json.Decoder(form)
+    closed = False
+    damaged = 0
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            kind, payload = decode_line(line)
+            if closed or (kind == "header" and header is not None):
+                raise ValueError(f"a {kind} has no place here")
+            if kind == "header":
+                header = decode_header(payload)
+            elif kind == "cell":
+                record = decoder.decode(payload)
+                if record.cell in records:
+                    raise ValueError(f"cell {record.cell} stands twice")
+                records[record.cell] = record
+            elif kind == "end":
+                closed = True
+                cells = msgspec.json.decode(payload, type=End).cells
+                if cells != len(records) and not found:
+                    text = f"{path}: its end line counts {cells} cells, {len(records)} are readable"
+                    found.append(Finding("damaged", text))
+            else:
+                raise ValueError("a line of no known kind")
+        except (ValueError, RecursionError, msgspec.MsgspecError) as error:
+            if number == 1:
+                raise StoreError(f"{path}: not a run file of harness ({error})") from None
+            where = f"{path}, line {number}"
+            if header is not None and header.schema != SCHEMA and holds(line):
+                text = f"{where}: left out, this harness knows {SCHEMA} ({error})"
+                found.append(Finding(age(header.schema), text))
+                continue
+            found.append(Finding("damaged", f"{where}: damaged and left out ({error})"))
+            damaged += 1
+    if header is None:
+        raise StoreError(f"{path}: not a run file of harness (no header)")
+    return Scan(path, header, [records[cell] for cell in sorted(records)], closed, found, damaged)
+
+
+def age(schema: str) -> State:
+    """Whether a schema of another version is older or newer than ours."""
+    theirs, ours = (version.rpartition("/")[2] for version in (schema, SCHEMA))
+    return "older" if theirs.isdecimal() and int(theirs) < int(ours) else "newer"
+
+
+def decode_header(payload: bytes) -> Header:
+    """A header of any version of our schema; `ValueError` for another's."""
+    header = msgspec.json.decode(payload, type=Header)
+    if header.schema.rpartition("/")[0] != SCHEMA.rpartition("/")[0]:
+        raise ValueError(f"schema {header.schema}, this harness reads {SCHEMA}")
+    return header
