@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,18 +14,22 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli import options, stored
+from harness.errors import UsageError
 
 if TYPE_CHECKING:
+    from harness import store_check
     from harness.rederive import Check
     from harness.rerun import Rerun
     from harness.store import Run
     from harness.verify import Row
 
 EVERY = "all"
+DAMAGED = 6
 
 
 @click.command("verify")
-@click.argument("run", default="latest")
+@click.argument("run", required=False)
+@click.option("--store", "whole_store", is_flag=True, help="Check every run file of the results folder.")
 @click.option(
     "--rerun",
     "rerun",
@@ -36,19 +42,33 @@ EVERY = "all"
 @options.results
 @options.as_json
 def command(
-    run: str, rerun: str | None, plugins: tuple[Path, ...], results: Path | None, as_json: bool
+    run: str | None,
+    whole_store: bool,
+    rerun: str | None,
+    plugins: tuple[Path, ...],
+    results: Path | None,
+    as_json: bool,
 ) -> int:
     """Derive every stored figure of RUN again from its scores, samples and data.
 
     RUN is a file, an id, the start of an id or `latest`, the newest that holds a cell. A figure that does
     not come out again is named, with both values, and the exit code is 6; what cannot be derived is named
     too, with the reason, and where that is a row's NLL the exit code is 3. `--rerun` goes after RUN.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is loaded: see environment
-    from harness import registry, store, verify
 
-    found = store.read(store.find(options.folder(results), run))
-    options.warn(found.warnings)
+    `--store` reads the whole folder instead: headers, checksums, end lines, side files. It names what is
+    open, torn, damaged, foreign or of another version; damage is exit code 6.
+    """
+    if whole_store:
+        if run is not None or rerun is not None:
+            raise UsageError("--store checks the whole results folder: leave RUN and --rerun out")
+        return check_store(options.folder(results), as_json)
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is loaded: see environment
+    from harness import registry, store, store_check, verify
+
+    found = store.read(store.find(options.folder(results), "latest" if run is None else run))
+    whole = store_check.Report()
+    store_check.check_run(found, whole)
+    options.warn([finding.text for finding in whole.findings if finding.state in ("damaged", "torn")])
     known = registry.discover(plugins)
     options.warn(known.problems)
     rows = verify.verify(found, known)
@@ -57,12 +77,39 @@ def command(
         click.echo(json.dumps(document(found, rows, reruns), indent=2))
     else:
         click.echo(shown(found, rows, reruns))
-    codes = {verify.verdict(rows)}
+    codes = {verify.verdict(rows), DAMAGED if whole.damaged else 0}
     if reruns:
         from harness.rerun import verdict
 
         codes.add(verdict(reruns))
     return max(codes)
+
+
+def check_store(folder: Path, as_json: bool) -> int:
+    """Every file of a folder of runs: a line for each that is not simply whole, and the sum of it."""
+    from harness import store_check
+    from harness.report import clean
+
+    report = store_check.check(folder)
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(report), indent=2))
+    else:
+        for finding in report.findings:
+            click.echo(clean(f"{finding.state:<9} {finding.text}"))
+        click.echo(clean(sum_of(report, folder)))
+    return DAMAGED if report.damaged else 0
+
+
+def sum_of(report: store_check.Report, folder: Path) -> str:
+    """`results: 12 run files, 480 cells, 1,440 side files as their checksums say; 1 torn, 2 open.`"""
+    said = f"{folder}: {report.files:,} run files, {report.cells:,} cells, "
+    said += f"{report.side_files:,} side files as their checksums say"
+    if report.unchecked:
+        said += f", {report.unchecked:,} readable without one"
+    if report.not_kept:
+        said += f", {report.not_kept:,} not kept"
+    states = Counter(finding.state for finding in report.findings)
+    return f"{said}; {', '.join(f'{n} {state}' for state, n in sorted(states.items())) or 'all whole'}."
 
 
 def fit_again(found: Run, name: str, plugins: Sequence[Path]) -> list[Rerun]:
