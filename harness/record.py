@@ -221,20 +221,21 @@ class Record(msgspec.Struct, kw_only=True):
         return f"<table><caption>{html.escape(self.label)}</caption>{cells}</table>"
 
 
-class BriefMetrics(msgspec.Struct, kw_only=True):
+# gc=False: they hold no cycles, and a list of runs makes tens of thousands
+class BriefMetrics(msgspec.Struct, kw_only=True, gc=False):
     """Of `Metrics` what a list of runs needs."""
 
     test_nll: float | None = None
     zero_probability: dict[str, int] = {}
 
 
-class BriefData(msgspec.Struct, kw_only=True):
+class BriefData(msgspec.Struct, kw_only=True, gc=False):
     """Of `Data` what a list of runs needs."""
 
     split_fingerprint: str
 
 
-class Brief(msgspec.Struct, kw_only=True):
+class Brief(msgspec.Struct, kw_only=True, gc=False):
     """Of a `Record` what a list of runs needs; the rest of the line is passed over."""
 
     cell: int

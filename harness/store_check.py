@@ -17,6 +17,7 @@ from harness.run_file import (
     checksum,
     decode_line,
     holds,
+    is_plain,
     read,
     side_folder,
 )
@@ -117,7 +118,7 @@ def of_side_files(run: Run, record: Record, report: Report) -> Iterator[Finding]
     folder = side_folder(run.path)
     for name in record.side_names:
         path = folder / name
-        if Path(name).name != name or not path.resolve().is_relative_to(folder.resolve()):
+        if not is_plain(name) or not path.resolve().is_relative_to(folder.resolve()):
             text = f"{run.path}: cell {record.cell} names {name!a}, which is outside of {folder.name}"
             yield Finding("damaged", text)
         elif not path.is_file():

@@ -14,7 +14,7 @@ import msgspec
 from harness import durable
 from harness.errors import StoreError, UsageError
 from harness.record import SCHEMA, End, Header, Record
-from harness.run_file import Run, checksum, encode_line, failure, read, side_folder
+from harness.run_file import Run, checksum, encode_line, failure, is_plain, read, side_folder
 
 
 class Writer:
@@ -103,7 +103,8 @@ class Writer:
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as archive:  # as np.savez, but any name is legal
             for key, value in arrays.items():
-                with archive.open(f"{key}.npy", "w", force_zip64=True) as member:
+                entry = zipfile.ZipInfo(f"{key}.npy")  # without the time: equal arrays, equal checksums
+                with archive.open(entry, "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, np.asarray(value), allow_pickle=False)
         return self._side(name, buffer.getvalue())
 
@@ -117,7 +118,7 @@ class Writer:
 
     def _side(self, name: str, content: bytes) -> str:
         folder = side_folder(self.path)
-        if Path(name).name != name:
+        if not is_plain(name):
             raise StoreError(f"{name!a} is no name of a side file")
         try:
             durable.make_folder(folder)

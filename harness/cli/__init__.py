@@ -170,7 +170,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit:  # click's answer to a reader that has gone: nothing is left to say
         forget_stdout()
         return 0
+    except ValueError:  # what `open` makes of it
+        if not any("\0" in argument for argument in given):
+            raise
+        return fail("a path holds a NUL, which no path can", USAGE)
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return fail(f"{error.filename}: {error.strerror}", USAGE)
         if error.errno != errno.ENOSPC:
             raise
         forget_stdout()
@@ -184,8 +190,10 @@ def forget_stdout() -> None:
 
 
 def fail(text: str, code: int) -> int:
-    """One line on stderr."""
-    click.echo(f"harness: {' '.join(text.split())}", err=True)
+    """One line on stderr; whatever a name in it holds, a terminal obeys nothing."""
+    from harness.formats import clean
+
+    click.echo(clean(f"harness: {' '.join(text.split())}"), err=True)
     return code
 
 

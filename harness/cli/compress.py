@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import platform
 import time
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness import formats
 from harness.cli import completion, options, score, stored
 from harness.errors import UsageError
 
@@ -102,7 +102,7 @@ def command(
     container.write(target, packed, force=force)
     if as_json:
         where = {"run_id": about.run_id, "model": about.model, "file": str(file), "output": str(target)}
-        click.echo(json.dumps({**where, **figures.as_dict()}, indent=2, ensure_ascii=False))
+        click.echo(formats.in_json({**where, **figures.as_dict()}))
     else:
         click.echo(figures.table())
         click.echo(f"\n{target}: {figures.sizes()}")

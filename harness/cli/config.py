@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from harness import settings
+from harness import formats, settings
 from harness.cli import VERBS, defaults, options, verb_command
 
 # The keys of `harness.settings` that are no verb's option.
@@ -76,7 +76,7 @@ def show(as_json: bool) -> None:
     options.warn(misspelt(known | {settings.variable(key) for key in settings.DEFAULTS}, os.environ))
     if as_json:
         document = {"file": str(file.path) if file else None, "settings": found}
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        click.echo(formats.in_json(document))
         return
     names = [row["setting"] for row in found]
     lines = [

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
+from harness import formats
 from harness.cli import completion, options
 
 shared = options.together(
@@ -41,7 +41,7 @@ def describe(name: str, kind: Any, plugins: tuple[Path, ...], as_json: bool) -> 
             click.echo(f"{key:<8}{clean(text)}")
         raise
     if as_json:
-        click.echo(json.dumps(card, indent=2, ensure_ascii=False))
+        click.echo(formats.in_json(card))
         return
     width = max(len(key) for key in card)
     for key, value in card.items():

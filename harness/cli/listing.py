@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from harness import formats
 from harness.cli import options, suites
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def command(what: str, plugins: tuple[Path, ...], results: Path | None, as_json:
         }
         rows = tables[what](found)
     if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        click.echo(formats.in_json(rows))
         return
     from harness.report import simple
 

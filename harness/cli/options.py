@@ -115,15 +115,15 @@ def folder(given: Path | None) -> Path:
 
 def warn(lines: list[str]) -> None:
     """Warnings on stderr, one line each."""
-    from harness.report import clean
-
     for line in lines:
-        say(f"harness: warning: {clean(line)}")
+        say(f"harness: warning: {line}")
 
 
 def say(line: str) -> None:
     """A line on stderr. Where nobody can read it, a full disk say, the work goes on without it."""
+    from harness.formats import clean
+
     try:
-        click.echo(line, err=True)
+        click.echo(clean(line), err=True)
     except OSError:
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Container, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness import formats
 from harness.cli import completion, options, stored
 from harness.errors import HarnessError, UsageError
 
@@ -98,7 +98,7 @@ def command(
     )
     if as_json:
         asked = {"temperature": temperature, "top_k": top_k, "prompt": prompt, "max_length": limit}
-        click.echo(json.dumps(document(found, drawn, known, asked), indent=2, ensure_ascii=False))
+        click.echo(formats.in_json(document(found, drawn, known, asked)))
     else:
         show(drawn.texts, known, lines=found.kind == "lines")
     click.echo(f"{found.name}, seed {seed}: {summary(drawn, known)}", err=True)

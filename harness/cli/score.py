@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 import sys
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness import formats
 from harness.cli import completion, options, stored
 from harness.errors import UsageError
 
@@ -74,9 +74,7 @@ def command(
             "kind": kind,
         }
         documents = [row.as_dict(per_character) for row in rows]
-        click.echo(
-            json.dumps({**about, "documents": documents, "total": total}, indent=2, ensure_ascii=False)
-        )
+        click.echo(formats.in_json({**about, "documents": documents, "total": total}))
         return
     show(rows, per_character)
     click.echo(f"\n{found.name}: {sentence(total, kind)}")

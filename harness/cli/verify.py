@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness import formats
 from harness.cli import options, stored
 from harness.errors import UsageError
 
@@ -92,7 +93,7 @@ def check_store(folder: Path, as_json: bool) -> int:
 
     report = store_check.check(folder)
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(report), indent=2))
+        click.echo(formats.in_json(dataclasses.asdict(report)))
     else:
         for finding in report.findings:
             click.echo(clean(f"{finding.state:<9} {finding.text}"))
