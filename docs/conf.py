@@ -24,4 +24,4 @@ def setup(app: Sphinx) -> None:
 
 def link_to_files(app: Sphinx, page: str, source: list[str]) -> None:
     """`](../README.md#the-tree)` -> `](path:../README.md)`, in the text that is about to be parsed."""
-    source[0] = re.sub(r"\]\(((?:\.\./)+[A-Z]+\.md)(#[\w-]+)?\)", r"](path:\1)", source[0])
+    source[0] = re.sub(r"\]\(((?:\.\./)+[\w/]+\.md)(#[\w-]+)?\)", r"](path:\1)", source[0])
