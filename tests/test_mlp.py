@@ -139,7 +139,7 @@ def test_two_runs_of_a_cell_are_equal_to_the_bit() -> None:
 
 def test_batch_normalisation_learns(small: Corpus) -> None:
     """Rows by the running statistics fit the training names far better than 1/V, after 3,000 steps."""
-    model = made(Mlp, f"{NORMALIZED},learning_rate=0.02")
+    model = made(Mlp, f"{NORMALIZED},learning_rate=0.02,weight_decay=0.01")
     model.fit(small, small, Trial(steps=3000))
     windows, targets = small.windows(3)
     rows = model.window_log_probs(windows)

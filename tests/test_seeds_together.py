@@ -96,7 +96,9 @@ def windows(corpus: Corpus) -> Any:
     "options",
     [
         "",
+        "batch_of=windows",
         "normalize=batch,init=jittered",
+        "normalize=batch,init=jittered,batch_of=windows",
         "batch_of=documents,blank=true,init=torch,batch=4",
         "optimizer=sgd",
     ],
@@ -123,7 +125,7 @@ def test_a_seed_that_diverges_touches_no_other(parts: Split) -> None:
     inputs, targets = (torch.from_numpy(array) for array in train.windows(3))
 
     def run(spoilt: bool) -> list[dict[str, Any]]:
-        ones = [new(SMALL, seed, v) for seed in range(3)]
+        ones = [new(SMALL + ",batch_of=windows", seed, v) for seed in range(3)]
         starts = [mlp.initial(v, one.config, one.rng) for one in ones]
         starts[1]["W1"] *= np.nan if spoilt else 1
         batches = [one.batches(train) for one in ones]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from harness import Corpus, Diverged, Trial, WindowModel
 from harness.contract import Config, Floats, Ints
 from harness_plugins.training import Curve, learning_rate
+from harness_plugins.weighted_contexts import SIZE, Contexts, context_batches, merged
 from harness_plugins.window_batches import document_batches, window_batches
 
 Array = NDArray[np.float64]
@@ -88,6 +90,33 @@ def batches(train: Corpus, config: Config, rng: np.random.Generator) -> Iterator
     return window_batches(train, config["batch"], rng)
 
 
+def weighted(config: Config) -> int | None:
+    """How many contexts are drawn for a batch; None where batches are of positions."""
+    if config["batch"] == "weighted":
+        return SIZE
+    return int(config["batch"]) if config["batch_of"] == "contexts" else None
+
+
+def examples(
+    train: Corpus, config: Config, rng: np.random.Generator
+) -> Iterator[tuple[Ints, NDArray[Any], int]]:
+    """Endless batches: windows (N, context); targets (N,) or shares (N, V); how many targets were drawn.
+
+    Contexts that were drawn several times stand in a batch once. Where there are statistics of the batch
+    they stand in it as often as they were drawn.
+    """
+    v, size = train.alphabet.size, weighted(config)
+    if size is None:
+        windows, targets = train.windows(config["context"])
+        for chosen in batches(train, config, rng):
+            yield windows[chosen], targets[chosen], len(chosen)
+        return
+    contexts = Contexts.of(train, config["context"])
+    for drawn in context_batches(contexts, size, rng):
+        chosen, times = (drawn, np.ones_like(drawn)) if config["normalize"] == "batch" else merged(drawn)
+        yield contexts.windows[chosen], contexts.shares(chosen, times, v), size
+
+
 def standardised(raw: Array, moments: Weights) -> Array:
     """(N, H) minus the mean, over the square root of the variance."""
     unit: Array = (raw - moments["mean"]) / np.sqrt(moments["variance"] + EPSILON)
@@ -111,8 +140,12 @@ def forward(weights: Weights, windows: Ints) -> Array:
     return log_softmax(np.tanh(active) @ weights["W2"] + weights["b2"])
 
 
-def loss_and_gradients(weights: Weights, windows: Ints, targets: Ints) -> tuple[float, Weights, Weights]:
+def loss_and_gradients(
+    weights: Weights, windows: Ints, targets: NDArray[Any]
+) -> tuple[float, Weights, Weights]:
     """Mean NLL of the targets (N,) after the windows (N, context), its gradients, the batch's moments.
+
+    Targets may be shares (N, V) of the batch that sum to 1: then the loss is −Σ share·ln p.
 
     The moments, mean and unbiased variance (H,), are those of batch normalisation: without it there
     are none. Its backward pass is the fused formula of makemore part 4.
@@ -129,11 +162,14 @@ def loss_and_gradients(weights: Weights, windows: Ints, targets: Ints) -> tuple[
         h = np.tanh(raw + weights["b1"])
     rows = log_softmax(h @ weights["W2"] + weights["b2"])  # (N, V)
     here = np.arange(n)
-    loss = -float(rows[here, targets].mean())
-
-    d_logits = np.exp(rows)  # (N, V)
-    d_logits[here, targets] -= 1
-    d_logits /= n
+    if targets.ndim == 1:
+        loss = -float(rows[here, targets].mean())
+        d_logits = np.exp(rows)  # (N, V)
+        d_logits[here, targets] -= 1
+        d_logits /= n
+    else:
+        loss = -float((targets * rows).sum())
+        d_logits = targets.sum(axis=1, keepdims=True) * np.exp(rows) - targets
     d_raw = d_active = (d_logits @ weights["W2"].T) * (1 - h * h)  # (N, H), through tanh
     gradients = {"W2": h.T @ d_logits, "b2": d_logits.sum(axis=0)}
     if "gain" in weights:
@@ -190,7 +226,7 @@ class Mlp(WindowModel):
     """C[x] → tanh(· W1 + b1) → softmax(· W2 + b2), minibatches."""
 
     def loss_and_gradients(
-        self, weights: Weights, windows: Ints, targets: Ints
+        self, weights: Weights, windows: Ints, targets: NDArray[Any]
     ) -> tuple[float, Weights, Weights]:
         """The loss of a batch, its gradients and its moments."""
         return loss_and_gradients(weights, windows, targets)
@@ -206,24 +242,22 @@ class Mlp(WindowModel):
     def fit(self, train: Corpus, dev: Corpus, trial: Trial) -> None:
         """Train on random batches; `loss` in the progress is that of the last one."""
         config = self.config
-        windows, targets = train.windows(config["context"])
-        windows = self.tokens(windows)
         weights = self.params = initial(self.vocab_size, config, self.rng)
         optimizer = (AdamW if config["optimizer"] == "adamw" else Sgd)(weights, config)
         curve = Curve(trial, dev)
         done = 0
-        for steps, chosen in enumerate(batches(train, config, self.rng)):
+        for steps, (windows, targets, drawn) in enumerate(examples(train, config, self.rng)):
             if self.enough(trial, done):
                 break
             if curve.due():
                 curve.point(self)
-            loss, gradients, moments = self.loss_and_gradients(weights, windows[chosen], targets[chosen])
+            loss, gradients, moments = self.loss_and_gradients(weights, self.tokens(windows), targets)
             if not math.isfinite(loss):
                 raise Diverged(f"loss is {loss} after {steps} steps")
             optimizer.step(gradients, learning_rate(config, trial.spent()))
             for name, value in moments.items():
                 weights[name] += MOMENTUM * (value - weights[name])
-            done += len(chosen)
+            done += drawn
             trial.progress(done, done * (trial.steps or 0) // (steps + 1), loss=loss)
         if curve.due(finished=True):
             curve.point(self)

@@ -4,8 +4,7 @@ The gradients are the oracle's. Two things are done differently:
 
 - The first layer is worked out by pairs (position, token), not by rows: e·W1 is a sum of products
   C[token]·W1[position], of which 32 rows of names have about 40 instead of 96, and all distinct contexts 81.
-- A row is a context with the counts of what follows it. A position of the training text is a
-  context that is followed once; a distinct context has its counts in all of train.
+- A row is a context with the counts of what follows it (`mlp_rows`).
 
 K tokens in a context, E embedding, H hidden (a multiple of 16: columns that are too many are 0 and stay so),
 V characters, M distinct pairs of a batch, N rows of a batch, R rows of a block, P counts.
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from harness_plugins.compiled import compiled, entry
 from harness_plugins.descent import adamw, descend
 from harness_plugins.exponentials import exp, tanh
+from harness_plugins.mlp_rows import read_contexts, read_positions
 from harness_plugins.small_products import multiply, multiply_rows
 
 Array = NDArray[np.float32]
@@ -42,16 +42,6 @@ class Net(NamedTuple):
     b2: Array  # (V,)
 
 
-class Batch(NamedTuple):
-    """Contexts and what follows each of them, how often; entries of row i are first[i] … first[i + 1]."""
-
-    windows: Ints  # (N, K)
-    total: Array  # (N,) the sum of its counts
-    first: Ints  # (N + 1,)
-    following: Ints  # (P,)
-    counts: Array  # (P,)
-
-
 class Work(NamedTuple):
     """What a step writes to."""
 
@@ -69,22 +59,6 @@ class Work(NamedTuple):
     logits: Array  # (R, V rounded up to 16)
     mean: Array  # (H,) of the batch
     variance: Array  # (H,)
-
-
-@compiled
-def read_positions(tokens: Any, chosen: Any, outside: int, batch: Any) -> None:
-    """A batch of positions in the training text; `outside`: the token left of a document's start."""
-    for i in range(len(chosen)):
-        at = chosen[i]
-        batch.following[i] = tokens[at + 1]
-        token = np.int64(tokens[at])
-        for k in range(batch.windows.shape[1] - 1, -1, -1):
-            batch.windows[i, k] = token
-            if token == 0 or token == outside:
-                token = np.int64(outside)
-            else:
-                at -= 1
-                token = np.int64(tokens[at])
 
 
 @compiled
@@ -273,6 +247,7 @@ def train(
     running: Any,
     tokens: Any,
     outside: int,
+    contexts: Any,
     chosen: Any,
     bounds: Any,
     rates: Any,
@@ -285,14 +260,19 @@ def train(
 ) -> None:
     """As many steps as there are rates; step s reads the positions chosen[bounds[s] : bounds[s + 1]].
 
+    Where `contexts` has any, a `Batch` of all of train, these are numbers of contexts in ascending order.
     flat and slope hold what `net` and `grad` view. moments (2, parameters) for AdamW, (2, 0) for plain
     descent. running (2, H): mean and variance, moved by a thousandth a step. taken: steps before.
     losses (steps,).
     """
     for s in range(len(rates)):
         here = chosen[bounds[s] : bounds[s + 1]]
-        read_positions(tokens, here, outside, batch)
-        losses[s] = gradients(net, grad, batch, len(here), np.float32(1 / len(here)), work)
+        rows = len(here)
+        if len(contexts.total):
+            rows = read_contexts(contexts, here, len(net.gain) > 0, batch)
+        else:
+            read_positions(tokens, here, outside, batch)
+        losses[s] = gradients(net, grad, batch, rows, np.float32(1 / len(here)), work)
         if moments.shape[1]:
             adamw(flat, slope, moments, rates[s], beta2, decay, taken + s + 1)
         else:

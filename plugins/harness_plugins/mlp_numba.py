@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -13,9 +14,11 @@ from harness import Corpus, Diverged, Trial
 from harness.contract import Config, Ints
 from harness_plugins import mlp
 from harness_plugins.mlp import Mlp, Weights
-from harness_plugins.mlp_kernels import BLOCK, Batch, Net, Work, gradients, train
+from harness_plugins.mlp_kernels import BLOCK, Net, Work, gradients, train
+from harness_plugins.mlp_rows import Batch, room, table
 from harness_plugins.small_products import COLUMNS
 from harness_plugins.training import Curve, learning_rate
+from harness_plugins.weighted_contexts import Contexts, context_batches
 
 Array = NDArray[np.float32]
 
@@ -69,17 +72,6 @@ def workspace(v: int, config: Config, rows: int) -> Work:
     )
 
 
-def positions(rows: int, context: int) -> Batch:
-    """Room for so many rows, each of which is followed by one character."""
-    return Batch(
-        windows=np.zeros((rows, context), np.int64),
-        total=np.ones(rows, np.float32),
-        first=np.arange(rows + 1),
-        following=np.zeros(rows, np.int64),
-        counts=np.ones(rows, np.float32),
-    )
-
-
 def put(net: Net, weights: Weights) -> None:
     """Write named parameters into a network."""
     h = weights["W1"].shape[1]
@@ -111,9 +103,17 @@ class MlpNumba(Mlp):
         (_, net), (_, grad) = (network(self.vocab_size, self.config) for _ in range(2))
         put(net, weights)
         work = workspace(self.vocab_size, self.config, n)
-        batch = positions(n, self.config["context"])
-        batch.windows[:], batch.following[:] = windows, targets
-        loss = gradients(net, grad, batch, n, np.float32(1 / n), work)
+        if targets.ndim == 1:
+            batch, scale = room(n, self.config["context"], n), 1 / n
+            batch.windows[:], batch.following[:] = windows, targets
+        else:
+            rows, following = np.nonzero(targets)
+            total, share = targets.sum(axis=1).astype(np.float32), targets[rows, following].astype(np.float32)
+            batch, scale = (
+                Batch(windows, total, np.searchsorted(rows, np.arange(n + 1)), following, share),
+                1.0,
+            )
+        loss = gradients(net, grad, batch, n, np.float32(scale), work)
         moments = {"mean": work.mean[:h], "variance": work.variance[:h]} if len(net.gain) else {}
         return loss, taken(grad, h), moments
 
@@ -127,10 +127,17 @@ class MlpNumba(Mlp):
         running = np.zeros((2, wide(h) if len(net.gain) else 0), np.float32)
         running[1, :h] = 1
         moments = np.zeros((2, len(flat) if config["optimizer"] == "adamw" else 0), np.float32)
-        rows = config["batch"] * (longest(train_part, config) if config["batch_of"] == "documents" else 1)
-        batch, work = positions(rows, config["context"]), workspace(v, config, rows)
-        drawn = mlp.batches(train_part, config, self.rng)
-        outside = v if config["blank"] else 0
+        outside, size = v if config["blank"] else 0, mlp.weighted(config)
+        if size is not None:
+            found = Contexts.of(train_part, config["context"])
+            drawn, rows = context_batches(found, size, self.rng), size
+            contexts = table(replace(found, windows=self.tokens(found.windows)))
+            pairs = size * int(np.diff(found.first).max())
+        else:
+            drawn = mlp.batches(train_part, config, self.rng)
+            rows = config["batch"] * (longest(train_part, config) if config["batch_of"] == "documents" else 1)
+            contexts, pairs = room(0, config["context"], 0), rows
+        batch, work = room(rows, config["context"], pairs), workspace(v, config, rows)
         curve, pace = Curve(trial, dev), Pace(trial, rows)
         done = steps = 0
         while shares := trial.shares(pace.steps()):
@@ -142,8 +149,9 @@ class MlpNumba(Mlp):
             rates = np.array([learning_rate(config, share) for share in shares])
             bounds = np.cumsum([0, *map(len, chosen)])
             train(
-                net, flat, grad, slope, moments, running, train_part.tokens, outside, np.concatenate(chosen),
-                bounds, rates, config["beta2"], config["weight_decay"], steps, batch, work, losses,
+                net, flat, grad, slope, moments, running, train_part.tokens, outside, contexts,
+                np.concatenate(chosen), bounds, rates, config["beta2"], config["weight_decay"], steps,
+                batch, work, losses,
             )  # fmt: skip
             if not np.isfinite(losses).all():
                 bad = int(np.argmin(np.isfinite(losses)))

@@ -6,7 +6,10 @@ pass it replaces. Rows are computed by the oracle's forward pass.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from harness import Corpus, Trial
 from harness.contract import Ints
@@ -38,7 +41,7 @@ class MlpScalar(Mlp):
         return trial.should_stop() or (default and done * per_target >= PATIENCE)
 
     def loss_and_gradients(
-        self, weights: Weights, windows: Ints, targets: Ints
+        self, weights: Weights, windows: Ints, targets: NDArray[Any]
     ) -> tuple[float, Weights, Weights]:
         """Mean NLL of the targets (N,) after the windows (N, context), its gradients, the batch's moments."""
         leaves = {name: values(array) for name, array in weights.items() if name not in ("mean", "variance")}
@@ -52,10 +55,10 @@ class MlpScalar(Mlp):
             hidden = [[(a + b).tanh() for a, b in zip(row, leaves["b1"][0], strict=True)] for row in raw]
         logits = linear(hidden, leaves["W2"])  # N rows of V
         losses = [
-            nll([a + b for a, b in zip(row, leaves["b2"][0], strict=True)], target)
-            for row, target in zip(logits, targets.tolist(), strict=True)
+            cross_entropy([a + b for a, b in zip(row, leaves["b2"][0], strict=True)], shares)
+            for row, shares in zip(logits, shares_of(targets), strict=True)
         ]
-        loss = total(losses) / len(losses)
+        loss = total(losses)
         loss.backward()
         return loss.data, {name: gradient(leaves[name], weights[name]) for name in leaves}, moments
 
@@ -70,6 +73,13 @@ def gradient(leaves: list[Row], like: Array) -> Array:
     return np.array([[value.grad for value in row] for row in leaves]).reshape(like.shape)
 
 
+def shares_of(targets: NDArray[Any]) -> list[dict[int, float]]:
+    """Targets (N,), or shares (N, V) of the batch: for each row the characters wanted, and how much."""
+    if targets.ndim == 1:
+        return [{target: 1 / len(targets)} for target in targets.tolist()]
+    return [{int(v): float(row[v]) for v in np.flatnonzero(row)} for row in targets]
+
+
 def linear(rows: list[Row], weight: list[Row]) -> list[Row]:
     """N rows of n times a matrix (n, m) -> N rows of m."""
     columns = list(zip(*weight, strict=True))
@@ -77,9 +87,15 @@ def linear(rows: list[Row], weight: list[Row]) -> list[Row]:
 
 
 def nll(logits: Row, target: int) -> Value:
-    """−log softmax(logits)[target]; a constant taken off every logit keeps the exponentials small."""
+    """−log softmax(logits)[target]."""
+    return cross_entropy(logits, {target: 1.0})
+
+
+def cross_entropy(logits: Row, shares: dict[int, float]) -> Value:
+    """−Σ share·log softmax(logits); a constant taken off every logit keeps the exponentials small."""
     largest = max(value.data for value in logits)
-    return total([(value - largest).exp() for value in logits]).log() + largest - logits[target]
+    normaliser = total([(value - largest).exp() for value in logits]).log() + largest
+    return total([(normaliser - logits[target]) * share for target, share in shares.items()])
 
 
 def batch_norm(rows: list[Row], gain: Row, bias: Row) -> tuple[list[Row], Weights]:

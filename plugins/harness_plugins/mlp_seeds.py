@@ -21,6 +21,7 @@ from harness import Corpus, Diverged, Trial, WindowModel
 from harness.contract import Config, Ints
 from harness_plugins import mlp
 from harness_plugins.training import Curve, learning_rate
+from harness_plugins.weighted_contexts import Contexts
 
 Tensor = torch.Tensor
 READ_EVERY = 100  # steps, as in the loop of one seed
@@ -39,10 +40,13 @@ class Stack:
         starts: Sequence[mlp.Weights],
         batches: Sequence[Iterator[Ints]],
         windows: Tensor,
-        targets: Tensor,
+        targets: Tensor | Contexts,
         config: Config,
     ) -> None:
-        """starts, batches: of each seed; windows (positions, context) and targets (positions,) of train."""
+        """starts, batches: of each seed; windows (positions, context) and targets (positions,) of train.
+
+        Batches of contexts are numbers of the distinct ones, whose windows (U, context) these are then.
+        """
         self.config, self.windows, self.targets = config, windows, targets
         self.batches, self.r = batches, len(starts)
         self.weights = {
@@ -70,19 +74,32 @@ class Stack:
         for number, share in enumerate(spent, 1):
             chosen = [next(batch) for batch in self.batches]
             index, weight = side_by_side(chosen)  # (R, N), (R, N, 1)
-            targets = self.targets[index]
-            logits = self.gradients(self.windows[index], targets, weight)
+            wanted = self.wanted(index)
+            logits = self.gradients(self.windows[index], wanted, weight)
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate(self.config, share)
             self.optimizer.step()
             self.done += [len(batch) for batch in chosen]
             if number == len(spent):
-                each = F.cross_entropy(logits.transpose(1, 2), targets, reduction="none")  # (R, N)
-                losses = (each * weight[:, :, 0]).sum(dim=1)
+                losses = -(F.log_softmax(logits, 2) * wanted * weight).sum(dim=(1, 2))
         return losses.tolist()
 
-    def gradients(self, windows: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
-        """Set the gradients of the batch (R, N, context), (R, N); returns its logits (R, N, V).
+    def wanted(self, index: Tensor) -> Tensor:
+        """What follows these rows (R, N) -> (R, N, V): one character each, or the shares of all that does."""
+        v = self.weights["b2"].shape[1]
+        if isinstance(self.targets, Tensor):
+            targets = self.targets[index][:, :, None]  # (R, N, 1)
+            return torch.zeros(*index.shape, v).scatter_(2, targets, 1.0)
+        drawn = index.flatten().numpy()
+        rows, following, share = self.targets.pairs(drawn, np.ones_like(drawn))
+        shares = torch.zeros(len(drawn), v)
+        shares[torch.from_numpy(rows), torch.from_numpy(following)] = torch.from_numpy(
+            share * len(drawn)
+        ).float()
+        return shares.view(*index.shape, v)
+
+    def gradients(self, windows: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
+        """Set the gradients of the batch (R, N, context), (R, N, V); returns its logits (R, N, V).
 
         weight (R, N, 1): of each row in the mean, 0 for padding.
         """
@@ -104,7 +121,7 @@ class Stack:
             h = tanh_(raw)
         logits = torch.baddbmm(w["b2"][:, None], h, w["W2"])  # (R, N, V)
         d_logits = torch.softmax(logits, dim=2)
-        d_logits.scatter_add_(2, targets[:, :, None], torch.full_like(weight, -1.0)).mul_(weight)
+        d_logits.sub_(wanted).mul_(weight)
         torch.bmm(h.transpose(1, 2), d_logits, out=g["W2"])
         torch.sum(d_logits, 1, out=g["b2"])
         d_raw = tanh_backward(torch.bmm(d_logits, w["W2"].transpose(1, 2)), h)  # (R, N, H)

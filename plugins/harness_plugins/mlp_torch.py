@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from harness import Corpus, Trial
 from harness.contract import Config, Ints
 from harness_plugins import mlp, mlp_seeds
+from harness_plugins.weighted_contexts import Contexts, context_batches, merged
 from harness_plugins.window_torch import Params, TorchWindowModel, batch_norm
 
 
@@ -74,8 +75,13 @@ class MlpTorch(TorchWindowModel):
     def fit_seeds(self, train: Corpus, dev: Corpus, trials: Sequence[Trial]) -> list[dict[str, NDArray[Any]]]:
         """Stacked, as many stacks as threads: each seed with the start and the batches of its solo run."""
         ones = [type(self)(self.vocab_size, self.config, np.random.default_rng(t.seed)) for t in trials]
-        windows, targets = train.windows(self.config["context"])
-        inputs, following = torch.from_numpy(self.tokens(windows)), torch.from_numpy(targets)
+        if mlp.weighted(self.config) is None:
+            windows, targets = train.windows(self.config["context"])
+            following: torch.Tensor | Contexts = torch.from_numpy(targets)
+        else:
+            following = Contexts.of(train, self.config["context"])
+            windows = following.windows
+        inputs = torch.from_numpy(self.tokens(windows))
         starts = [one.initial() for one in ones]  # before their batches: one generator draws both
         batches = [one.batches(train) for one in ones]
         stacks = [
@@ -94,5 +100,30 @@ class MlpTorch(TorchWindowModel):
         return mlp.with_blanks(windows, self.vocab_size) if self.config["blank"] else windows
 
     def batches(self, train: Corpus) -> Iterator[Ints]:
-        """Those of the oracle."""
-        return mlp.batches(train, self.config, self.rng)
+        """Those of the oracle: positions, or contexts as often as they were drawn."""
+        size = mlp.weighted(self.config)
+        if size is None:
+            return mlp.batches(train, self.config, self.rng)
+        return context_batches(self.contexts(train), size, self.rng)
+
+    def contexts(self, train: Corpus) -> Contexts:
+        """The distinct contexts of the training text."""
+        return Contexts.of(train, self.config["context"])
+
+    def losses(self, train: Corpus) -> Callable[[nn.Module, Ints], torch.Tensor]:
+        """Of positions, or of contexts with all that follows them."""
+        if mlp.weighted(self.config) is None:
+            return super().losses(train)
+        contexts = self.contexts(train)
+        inputs = torch.from_numpy(self.tokens(contexts.windows)).to(self.device)  # (U, context)
+        normalised = self.config["normalize"] == "batch"
+
+        def loss(module: nn.Module, drawn: Ints) -> torch.Tensor:
+            chosen, times = (drawn, np.ones_like(drawn)) if normalised else merged(drawn)
+            index, rows, following, share = (
+                torch.from_numpy(part).to(self.device) for part in (chosen, *contexts.pairs(chosen, times))
+            )
+            log_p = F.log_softmax(module(inputs[index]), -1)  # (N, V)
+            return -(share.float() * log_p[rows, following]).sum()
+
+        return loss

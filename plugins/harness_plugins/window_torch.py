@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from torch.nn import functional as F
 
 from harness import Corpus, Diverged, Trial, WindowModel
@@ -62,6 +63,18 @@ class TorchWindowModel(WindowModel, TorchModel):
         """Endless batches of positions in the training text."""
         return window_batches(train, self.config["batch"], self.rng)
 
+    def losses(self, train: Corpus) -> Callable[[nn.Module, Ints], torch.Tensor]:
+        """The mean NLL of a batch that `batches` made, as a function; the training text is on the device."""
+        windows, targets = train.windows(self.config["context"])
+        inputs = torch.from_numpy(self.tokens(windows)).to(self.device)  # (N, context)
+        following = torch.from_numpy(targets).to(self.device)  # (N,)
+
+        def loss(module: nn.Module, chosen: Ints) -> torch.Tensor:
+            index = torch.from_numpy(chosen).to(self.device)
+            return F.cross_entropy(module(inputs[index]), following[index])
+
+        return loss
+
     def optimizer(self) -> torch.optim.Optimizer:
         """AdamW or plain gradient descent; the rate is set before each step."""
         config, parameters = self.config, self.module.parameters()
@@ -81,9 +94,7 @@ class TorchWindowModel(WindowModel, TorchModel):
 
     def train(self, train: Corpus, dev: Corpus, trial: Trial) -> None:
         """The loop."""
-        windows, targets = train.windows(self.config["context"])
-        inputs = torch.from_numpy(self.tokens(windows)).to(self.device)  # (N, context)
-        following = torch.from_numpy(targets).to(self.device)  # (N,)
+        loss_of = self.losses(train)
         module, optimizer, curve = self.module.train(), self.optimizer(), Curve(trial, dev)
         done = total = 0
         for steps, chosen in enumerate(self.batches(train)):
@@ -92,8 +103,7 @@ class TorchWindowModel(WindowModel, TorchModel):
             if curve.due():
                 self.keep()
                 curve.point(self)
-            index = torch.from_numpy(chosen).to(self.device)
-            loss = F.cross_entropy(module(inputs[index]), following[index])
+            loss = loss_of(module, chosen)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
             for group in optimizer.param_groups:

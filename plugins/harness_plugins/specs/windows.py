@@ -13,6 +13,7 @@ LECTURE: Config = {
     "hidden": 200,
     "steps": 200_000,
     "batch": 32,
+    "batch_of": "windows",
     "optimizer": "sgd",
     "learning_rate": 0.1,
     "weight_decay": 0.0,
@@ -23,10 +24,18 @@ LECTURE: Config = {
 
 def wrong_for_mlp(config: Config) -> str | None:
     """What is wrong with a configuration of `mlp`."""
-    if config["normalize"] == "batch" and config["batch"] < 2:
+    drawn = 2 if config["batch"] == "weighted" else config["batch"]
+    if config["normalize"] == "batch" and drawn < 2:
         return "batch=1 has no variance: with normalize=batch it must be at least 2"
     return at_least(
-        config, context=1, embedding=1, hidden=1, batch=1, steps=0, learning_rate=0, weight_decay=0
+        {**config, "batch": drawn},
+        context=1,
+        embedding=1,
+        hidden=1,
+        batch=1,
+        steps=0,
+        learning_rate=0,
+        weight_decay=0,
     ) or share(config, "beta2")
 
 
@@ -57,7 +66,7 @@ def share(config: Config, key: str) -> str | None:
     return None if 0 <= config[key] < 1 else f"{key}={config[key]:g} must be at least 0 and below 1"
 
 
-MLP_STEPS = 6000  # mlp@scalar stops before them unless they are asked for
+MLP_STEPS = 1000  # mlp@scalar stops before them unless they are asked for
 
 SPECS = [
     ModelSpec(
@@ -76,12 +85,12 @@ SPECS = [
             "normalize": "none",
             "blank": False,
             "steps": MLP_STEPS,
-            "batch": 64,
-            "batch_of": "windows",
+            "batch": 512,
+            "batch_of": "contexts",
             "optimizer": "adamw",
-            "learning_rate": 0.01,
-            "beta2": 0.999,
-            "weight_decay": 0.01,
+            "learning_rate": 0.02,
+            "beta2": 0.99,
+            "weight_decay": 0.1,
             "schedule": "cosine",
             "init": "scaled",
         },
@@ -109,7 +118,8 @@ SPECS = [
         },
         words={
             "normalize": ("none", "batch"),
-            "batch_of": ("windows", "documents"),
+            "batch": ("weighted",),
+            "batch_of": ("windows", "documents", "contexts"),
             "optimizer": ("sgd", "adamw"),
             "schedule": ("step", "cosine", "constant"),
             "init": ("normal", "scaled", "kaiming", "jittered", "torch"),
