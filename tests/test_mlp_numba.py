@@ -15,7 +15,8 @@ import pytest
 from harness import Alphabet, Corpus, Diverged, Trial, registry, selection
 from harness_plugins.compiled import entry
 from harness_plugins.mlp import Mlp, initial
-from harness_plugins.mlp_numba import MlpNumba, Pace
+from harness_plugins.mlp_numba import MlpNumba
+from harness_plugins.pace import Pace
 from harness_plugins.small_products import COLUMNS, multiply, multiply_rows
 
 SMALL = {"context": 3, "embedding": 4, "hidden": 8, "batch": 16}

@@ -16,15 +16,12 @@ from harness_plugins import mlp
 from harness_plugins.mlp import Mlp, Weights
 from harness_plugins.mlp_kernels import BLOCK, Net, Work, gradients, train
 from harness_plugins.mlp_rows import Batch, room, table
+from harness_plugins.pace import Pace
 from harness_plugins.small_products import COLUMNS
 from harness_plugins.training import Curve, learning_rate
 from harness_plugins.weighted_contexts import Contexts, context_batches
 
 Array = NDArray[np.float32]
-
-PARTS, MOST = 64, 1000  # a call takes this share of the steps, at most so many of them …
-POSITIONS = 1 << 20  # … and so many positions
-LEAST_S, MOST_S = 0.005, 0.02  # of a budget in seconds: how long a call should last
 
 
 def wide(size: int) -> int:
@@ -176,31 +173,3 @@ def longest(train_part: Corpus, config: Config) -> int:
     if train_part.kind == "text":
         return min(int(config["context"]), train_part.targets)
     return int(train_part.lengths.max(initial=1))
-
-
-class Pace:
-    """How many steps to take in one call.
-
-    A budget in steps is cut into equal parts, so that the same budget takes the same steps between points of
-    the learning curve. Of a budget in seconds a call takes about a hundredth of a second.
-    """
-
-    def __init__(self, trial: Trial, rows: int) -> None:
-        self.trial = trial
-        self.most = max(1, min(MOST, POSITIONS // max(rows, 1)))
-        self.now = 1 if trial.steps is None else max(1, min(self.most, trial.steps // PARTS))
-        self.before: float | None = None
-
-    def steps(self) -> int:
-        """Steps of the next call."""
-        if self.trial.seconds is None:
-            return self.now
-        elapsed = self.trial.elapsed()
-        if self.before is not None:
-            lasted = elapsed - self.before
-            if lasted < LEAST_S:
-                self.now = min(self.most, 2 * self.now)
-            elif lasted > MOST_S:
-                self.now = max(1, self.now // 2)
-        self.before = elapsed
-        return self.now

@@ -50,7 +50,10 @@ SPECS = [
     ),
     ModelSpec(
         "nn-bigram",
-        {"numpy": "harness_plugins.nn_bigram:NeuralBigram"},
+        {
+            "numpy": "harness_plugins.nn_bigram:NeuralBigram",
+            "numba": "harness_plugins.nn_bigram_numba:NeuralBigramNumba",
+        },
         # learning_rate 7 with momentum 0.9 is stable on any counts: curvature is at most 0.5
         config={"steps": 5000, "learning_rate": 7.0, "momentum": 0.9, "l2": 0.0001, "init": "zeros"},
         presets={
@@ -66,6 +69,7 @@ SPECS = [
         check=lambda config: at_least(config, steps=0, learning_rate=0, l2=0),
         context=1,
         steps=lambda config: config["steps"],
+        requires={"numba": ("numba",)},
         paper="Karpathy, makemore part 1",
         description="one-hot row, softmax, full-batch gradient descent on the count matrix",
     ),
