@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from harness.contract import Config  # noqa: E402
 from harness.errors import UsageError  # noqa: E402
 from harness_plugins.attention import Transformer, TransformerModel  # noqa: E402
 from harness_plugins.bow import BagOfWords, Bow  # noqa: E402
+from harness_plugins.document_batches import Nodes, Rows, documents  # noqa: E402
 from harness_plugins.prefix_tree import PrefixTree, in_order  # noqa: E402
 
 F: Any = torch.nn.functional
@@ -380,6 +383,38 @@ def test_batches_of_documents_longer_than_the_block(letters: Alphabet) -> None:
             arrays = (batch.inputs, batch.targets_of, batch.mask)
             seen.add(tuple(tuple(array[row, :width].tolist()) for array in arrays))
     assert seen == known
+
+
+@pytest.mark.parametrize("selected", NETWORKS)
+def test_a_random_batch_as_a_tree_is_its_padded_rows(makemore_names: tuple[str, ...], selected: str) -> None:
+    """The same draws, targets, loss and gradients as by padding, batch after batch, at fewer nodes."""
+    train = Corpus.from_documents(makemore_names[:500], Alphabet("abcdefghijklmnopqrstuvwxyz"))
+    made = model(
+        f"{selected},batches=random,block=16".replace("block=12,", "").replace("batch=8", "batch=32")
+    )
+    drawn = documents(len(train), 32, deepcopy(made.rng))
+    for (batch, divisor), chosen in islice(zip(made.batches(train), drawn, strict=False), 4):
+        assert isinstance(batch, Nodes)
+        padded = Rows(*train.batch(chosen))
+        assert divisor == batch.targets == padded.targets
+        assert len(batch.tree.tokens) < 0.6 * padded.mask.size
+        grads = []
+        for form in (batch, padded):
+            made.module.zero_grad()
+            loss = made.loss(made.module, form) / divisor
+            loss.backward()
+            grads.append([loss.detach(), *(parameter.grad for parameter in made.module.parameters())])
+        for one, other in zip(*grads, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("option", ["dropout=0.1", "attention_dropout=0.1", "batch=1"])
+def test_a_random_batch_stays_rows(small: Corpus, option: str) -> None:
+    """With dropout, which falls on documents, and of one document alone."""
+    key = option.partition("=")[0]
+    kept = [each for each in GPT.split(",") if each.partition("=")[0] != key]
+    batch, _ = next(model(f"transformer:{','.join([*kept, option])},batches=random").batches(small))
+    assert isinstance(batch, Rows)
 
 
 @pytest.mark.parametrize(("block", "longest"), [(4, 13), (40, 13), (40, 36)])

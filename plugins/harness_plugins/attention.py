@@ -138,8 +138,9 @@ class Transformer(Network):
 
     def tree(self, tree: PrefixTree) -> Tensor:
         """Logits (N, V): every distinct prefix is one row."""
-        device = self.head.weight.device
-        unseen = torch.from_numpy(np.where(tree.prefixes(), np.float32(0), -np.inf)).to(device)  # (N, N)
+        device, kind = self.head.weight.device, self.head.weight.dtype
+        hidden = np.where(tree.prefixes(), np.float32(0), -np.inf)  # (N, N)
+        unseen = torch.from_numpy(hidden).to(device, kind)
         level = torch.from_numpy(tree.level).to(device)
         x = self.embed(torch.from_numpy(tree.tokens).to(device), level)  # (N, C)
         for block in self.blocks:

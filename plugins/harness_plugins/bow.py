@@ -49,8 +49,8 @@ class BagOfWords(Network):
 
     def tree(self, tree: PrefixTree) -> Tensor:
         """Logits (N, V) from the means along each path."""
-        device = self.head.weight.device
-        prefixes = torch.from_numpy(tree.prefixes().astype(np.float32)).to(device)  # (N, N)
+        device, kind = self.head.weight.device, self.head.weight.dtype
+        prefixes = torch.from_numpy(tree.prefixes().astype(np.float32)).to(device, kind)  # (N, N)
         level = torch.from_numpy(tree.level).to(device)
         x = self.wte(torch.from_numpy(tree.tokens).to(device)) + self.wpe(level)  # (N, E)
         return self.decide(x, prefixes @ x / (level + 1)[:, None])

@@ -7,7 +7,7 @@ batch needs one state a distinct prefix; the loss weighs each with the counts of
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,13 +73,28 @@ class PrefixTree:
         )
 
 
-def in_order(corpus: Corpus) -> tuple[NDArray[np.integer], Ints]:
-    """Every document's targets, padded with 0 (G, T), and their number (G,); sorted by their characters."""
+def sorted_rows(corpus: Corpus) -> tuple[NDArray[np.integer], Ints, Ints]:
+    """Every document's targets, padded with 0 (G, T), their number (G,), and the sorted order (G,)."""
     lengths = corpus.lengths
     rows = np.zeros((len(corpus), int(lengths.max(initial=1))), corpus.tokens.dtype)
     rows[np.arange(rows.shape[1]) < lengths[:, None]] = corpus.tokens[1:]
-    order = np.lexsort(rows.T[::-1])
+    return rows, lengths, np.lexsort(rows.T[::-1])
+
+
+def in_order(corpus: Corpus) -> tuple[NDArray[np.integer], Ints]:
+    """Every document's targets, padded with 0 (G, T), and their number (G,); sorted by their characters."""
+    rows, lengths, order = sorted_rows(corpus)
     return rows[order], lengths[order]
+
+
+def trees_of(corpus: Corpus, batches: Iterable[Ints]) -> Iterator[PrefixTree]:
+    """The tree of the documents of each batch (B,), one that stands there twice counted twice."""
+    rows, lengths, order = sorted_rows(corpus)
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    for batch in batches:
+        chosen = order[np.sort(place[batch])]
+        yield PrefixTree.of(rows[chosen], lengths[chosen], corpus.alphabet.size)
 
 
 def tree_batches(
