@@ -17,6 +17,7 @@ from harness.errors import UsageError  # noqa: E402
 from harness_plugins.attention import Transformer, TransformerModel  # noqa: E402
 from harness_plugins.bow import BagOfWords, Bow  # noqa: E402
 from harness_plugins.document_batches import Nodes, Rows, documents  # noqa: E402
+from harness_plugins.pieces import all_pieces  # noqa: E402
 from harness_plugins.prefix_tree import PrefixTree, in_order  # noqa: E402
 
 F: Any = torch.nn.functional
@@ -339,9 +340,8 @@ def test_pieces_of_training_are_those_that_are_read(letters: Alphabet, block: in
     """Every position of every document is new in one piece: the one that its row is read from."""
     words = ["abcdefghijklm", "nop", "q", "rstuvwxyzabcdefghi", "jk"]
     train = Corpus.from_documents(words, letters)
-    made = model(f"transformer:embedding=8,heads=2,layers=1,block={block},{PLAIN}")
     begins = {}
-    for start, fresh, end in zip(*made.pieces(train), strict=True):
+    for start, fresh, end in zip(*all_pieces(train, block), strict=True):
         assert end - start <= block
         for position in range(fresh, end):
             assert position not in begins

@@ -10,6 +10,7 @@ import numpy as np
 from harness import Corpus
 from harness.contract import Floats, Ints
 from harness_plugins.document_batches import Nodes, Rows, documents
+from harness_plugins.pieces import all_pieces, pieces_of, start_of
 from harness_plugins.prefix_tree import trees_of
 from harness_plugins.sequence import SequenceModel
 
@@ -19,31 +20,19 @@ SHORT = 32  # characters of the longest document for which nodes of a tree atten
 class BlockModel(SequenceModel):
     """A network that knows `block` positions: longer inputs are read in pieces that overlap by half.
 
-    Row t is read from the start of the first piece that holds it, so it has at least half a block of
-    history, or all there is, and depends on nothing further back than the block.
+    How is said in `pieces`.
     """
-
-    def start_of(self, length: int) -> int:
-        """Where the piece begins that holds the last of `length` inputs."""
-        block: int = self.config["block"]
-        step = max(1, block // 2)
-        return max(0, -(-(length - block) // step)) * step
 
     def rows(self, inputs: Ints) -> Floats:
         """(B, T) -> (B, T, V), piece by piece."""
-        block = self.config["block"]
-        found = [super().rows(inputs[:, :block])]
-        have = found[0].shape[1]
-        while have < inputs.shape[1]:
-            start = self.start_of(have + 1)
-            piece = super().rows(inputs[:, start : start + block])
-            found.append(piece[:, have - start :])
-            have = start + piece.shape[1]
+        found = []
+        for start, fresh, end in pieces_of(inputs.shape[1], self.config["block"]):
+            found.append(super().rows(inputs[:, start:end])[:, fresh - start :])
         return np.concatenate(found, axis=1)
 
     def next_log_probs(self, inputs: Ints) -> Floats:
         """(B, T) -> (B, V)."""
-        return super().next_log_probs(inputs[:, self.start_of(inputs.shape[1]) :])
+        return super().next_log_probs(inputs[:, start_of(inputs.shape[1], self.config["block"]) :])
 
     def batches(self, train: Corpus) -> Iterator[tuple[Any, float]]:
         """As `SequenceModel` where documents are short; others are cut into the pieces they are read in.
@@ -59,7 +48,7 @@ class BlockModel(SequenceModel):
                 yield from ((batch, batch.targets) for batch in map(Nodes, trees_of(train, drawn)))
             yield from super().batches(train)
             return
-        start, fresh, end = self.pieces(train)
+        start, fresh, end = all_pieces(train, block)
         while True:
             chosen = self.rng.integers(0, len(start), self.config["batch"])
             column = np.arange(int((end - start)[chosen].max()))  # (T,)
@@ -81,16 +70,3 @@ class BlockModel(SequenceModel):
         config = self.config
         still = config["dropout"] == 0 == config.get("attention_dropout", 0)
         return train.kind == "lines" and config["batches"] == "random" and still and config["batch"] > 1
-
-    def pieces(self, train: Corpus) -> tuple[Ints, Ints, Ints]:
-        """Start, first new position and end of every piece of every document (P,), as positions of inputs."""
-        block, found = self.config["block"], []
-        for first, last in zip(train.offsets, train.offsets[1:], strict=False):
-            have = 0
-            while have < last - first:
-                start = self.start_of(have + 1)
-                end = min(start + block, last - first)
-                found.append((first + start, first + have, first + end))
-                have = end
-        start, fresh, end = np.array(found, np.int64).T
-        return start, fresh, end

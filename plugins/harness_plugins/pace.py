@@ -16,10 +16,10 @@ class Pace:
     the learning curve. Of a budget in seconds a call takes about a hundredth of a second.
     """
 
-    def __init__(self, trial: Trial, rows: int) -> None:
+    def __init__(self, trial: Trial, rows: int, parts: int = PARTS) -> None:
         self.trial = trial
         self.most = max(1, min(MOST, POSITIONS // max(rows, 1)))
-        self.now = 1 if trial.steps is None else max(1, min(self.most, trial.steps // PARTS))
+        self.now = 1 if trial.steps is None else max(1, min(self.most, trial.steps // parts))
         self.before: float | None = None
 
     def steps(self) -> int:

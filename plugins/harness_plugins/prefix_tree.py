@@ -100,17 +100,22 @@ def trees_of(corpus: Corpus, batches: Iterable[Ints]) -> Iterator[PrefixTree]:
 def tree_batches(
     corpus: Corpus, batch: int, neighbours: int, rng: np.random.Generator
 ) -> Iterator[PrefixTree]:
-    """Endless batches of `batch` documents: runs of `neighbours` in sorted order, shuffled each epoch.
+    """Endless batches of `batch` documents: `neighbour_batches` as trees."""
+    rows, lengths = in_order(corpus)
+    for chosen in neighbour_batches(len(rows), batch, neighbours, rng):
+        yield PrefixTree.of(rows[chosen], lengths[chosen], corpus.alphabet.size)
+
+
+def neighbour_batches(n: int, batch: int, neighbours: int, rng: np.random.Generator) -> Iterator[Ints]:
+    """Endless batches of `batch` of n sorted documents: runs of `neighbours`, shuffled each epoch.
 
     Neighbours share long prefixes, so a batch of runs costs less than one of strangers, and is noisier.
     """
-    rows, lengths = in_order(corpus)
-    neighbours = min(neighbours, batch, len(rows))
+    neighbours = min(neighbours, batch, n)
     runs = max(1, batch // neighbours)
     while True:
         offset = int(rng.integers(neighbours))  # documents before it rest in this epoch
-        order = rng.permutation((len(rows) - offset) // neighbours)
+        order = rng.permutation((n - offset) // neighbours)
         for first in range(0, len(order), runs):
             start = np.sort(order[first : first + runs]) * neighbours + offset
-            chosen = (start[:, None] + np.arange(neighbours)).ravel()
-            yield PrefixTree.of(rows[chosen], lengths[chosen], corpus.alphabet.size)
+            yield (start[:, None] + np.arange(neighbours)).ravel()

@@ -96,14 +96,21 @@ def sequence(
     check: Callable[[Config], str | None],
     presets: Mapping[str, Config] | None = None,
     words: Mapping[str, tuple[str, ...]] | None = None,
+    numba: str | None = None,
     remarks: Mapping[str, str] | None = None,
     paper: str,
     description: str,
 ) -> ModelSpec:
-    """What these models have in common: one class on the CPU and on CUDA, and dev where it chooses."""
+    """What these models have in common: one class on the CPU and on CUDA, and dev where it chooses.
+
+    numba: a class that is compiled.
+    """
+    backends, requires = {"torch": target, "cuda": target}, {"torch": ("torch",), "cuda": ("torch",)}
+    if numba is not None:
+        backends["numba"], requires["numba"] = numba, ("numba",)
     return ModelSpec(
         name,
-        {"torch": target, "cuda": target},
+        backends,
         config=config,
         presets=presets or {},
         words=WORDS | dict(words or {}),
@@ -112,7 +119,7 @@ def sequence(
         uses_dev=lambda config: config["early_stopping"],
         stochastic=True,
         steps=lambda config: config["steps"],
-        requires=("torch",),
+        requires=requires,
         paper=paper,
         description=description,
     )
@@ -278,6 +285,7 @@ SPECS = [
         },
         check=transformer_options,
         presets={"karpathy": MICROGPT},
+        numba="harness_plugins.microgpt_numba:MicrogptNumba",
         words=GPT_WORDS,
         paper="Karpathy, microgpt",
         description="the smallest transformer: RMS norm, ReLU, no biases",

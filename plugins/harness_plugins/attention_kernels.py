@@ -1,0 +1,116 @@
+"""Norms and causal attention over documents without padding, and their gradients, compiled by numba.
+
+Heads are worked out side by side: of each of the P pairs (position, one up to it) the row q·k has all C
+numbers, and `sums`, a matrix of ones in blocks, adds those of each head and leaves the sum at every one of
+them. From there attention is arithmetic on rows of C.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from harness_plugins.compiled import compiled
+from harness_plugins.exponentials import exp
+from harness_plugins.small_products import multiply
+
+EPSILON = np.float32(1e-5)
+
+
+@compiled
+def norm(out: Any, scale: Any, x: Any, n: int, width: Any) -> None:
+    """x (N, C) over the root of its mean square; `width` of the C are real (Zhang & Sennrich 2019)."""
+    for i in range(n):
+        row, to, squares = x[i], out[i], np.float32(0)
+        for j in range(len(row)):
+            squares += row[j] * row[j]
+        scale[i] = np.float32(1) / np.sqrt(squares / width + EPSILON)
+        for j in range(len(row)):
+            to[j] = row[j] * scale[i]
+
+
+@compiled
+def norm_back(d_x: Any, d_y: Any, y: Any, scale: Any, n: int, width: Any, keep: bool) -> None:
+    """d x = scale·(d y − y·mean(d y·y)), added to what d_x holds where `keep`."""
+    for i in range(n):
+        to, slope, row, along = d_x[i], d_y[i], y[i], np.float32(0)
+        for j in range(len(row)):
+            along += slope[j] * row[j]
+        along /= width
+        if keep:
+            for j in range(len(row)):
+                to[j] += scale[i] * (slope[j] - along * row[j])
+        else:
+            for j in range(len(row)):
+                to[j] = scale[i] * (slope[j] - along * row[j])
+
+
+@compiled
+def attend(mixed: Any, weight: Any, qkv: Any, n: int, work: Any) -> None:
+    """Causal attention: (N, 3·C) -> mixed (N, C); weight (P, C) holds each head's at all its numbers."""
+    c = mixed.shape[1]
+    for i in range(n):
+        first, q = i - work.place[i], qkv[i]
+        for s in range(work.place[i] + 1):
+            to, k = work.product[work.pair[i] + s], qkv[first + s, c : 2 * c]
+            for j in range(c):
+                to[j] = q[j] * k[j]
+    multiply(weight, work.product, work.sums, work.pair[n], c, False)
+    largest, total = work.row[0], work.row[1]
+    for i in range(n):
+        first, begin, end, out = i - work.place[i], work.pair[i], work.pair[i + 1], mixed[i]
+        for j in range(c):
+            largest[j], total[j], out[j] = weight[begin, j], np.float32(0), np.float32(0)
+        for at in range(begin + 1, end):
+            row = weight[at]
+            for j in range(c):
+                largest[j] = max(largest[j], row[j])
+        for at in range(begin, end):
+            row, v = weight[at], qkv[first + at - begin, 2 * c :]
+            for j in range(c):
+                row[j] = exp(row[j] - largest[j])
+                total[j] += row[j]
+                out[j] += row[j] * v[j]
+        for j in range(c):
+            total[j] = np.float32(1) / total[j]
+            out[j] *= total[j]
+        for at in range(begin, end):
+            row = weight[at]
+            for j in range(c):
+                row[j] *= total[j]
+
+
+@compiled
+def attend_back(d_qkv: Any, d_mixed: Any, weight: Any, qkv: Any, n: int, work: Any) -> None:
+    """The slopes of queries, keys and values (N, 3·C)."""
+    c = d_mixed.shape[1]
+    for i in range(n):
+        for j in range(3 * c):
+            d_qkv[i, j] = np.float32(0)
+    for i in range(n):
+        first, begin, slope = i - work.place[i], work.pair[i], d_mixed[i]
+        for s in range(work.place[i] + 1):
+            to, row = work.product[begin + s], weight[begin + s]
+            v, d_v = qkv[first + s, 2 * c :], d_qkv[first + s, 2 * c :]
+            for j in range(c):
+                to[j] = slope[j] * v[j]
+                d_v[j] += row[j] * slope[j]
+    multiply(work.d_weight, work.product, work.sums, work.pair[n], c, False)  # holds the scores' root already
+    along = work.row[0]
+    for i in range(n):
+        first, begin, end = i - work.place[i], work.pair[i], work.pair[i + 1]
+        q, d_q = qkv[i, :c], d_qkv[i, :c]
+        for j in range(c):
+            along[j] = np.float32(0)
+        for at in range(begin, end):
+            row, slope = weight[at], work.d_weight[at]
+            for j in range(c):
+                along[j] += row[j] * slope[j]
+        for at in range(begin, end):
+            row, slope, s = weight[at], work.d_weight[at], first + at - begin
+            k, d_k = qkv[s, c : 2 * c], d_qkv[s, c : 2 * c]
+            for j in range(c):
+                score = row[j] * (slope[j] - along[j])
+                d_q[j] += score * k[j]
+                d_k[j] += score * q[j]

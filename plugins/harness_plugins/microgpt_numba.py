@@ -1,0 +1,259 @@
+"""The smallest transformer compiled by numba: the law and the recipe of `microgpt@torch`, in float32."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import Corpus, Diverged, Model, Trial
+from harness.contract import Config, Floats, Ints
+from harness.errors import UsageError
+from harness_plugins.microgpt_kernels import Net, Work, rows, train
+from harness_plugins.mlp_numba import wide
+from harness_plugins.pace import Pace
+from harness_plugins.pieces import all_pieces, pieces_of, start_of
+from harness_plugins.prefix_tree import neighbour_batches, sorted_rows
+from harness_plugins.training import Curve, learning_rate
+
+Array = NDArray[np.float32]
+ROWS = 512  # documents that are read at once
+PARTS = 16  # a call takes this share of the steps: they are short, and a call has thirty arrays to hand over
+FIXED = {"norm": "rms", "activation": "relu", "qkv_bias": False, "bias": False, "head_bias": False,
+         "dropout": 0, "attention_dropout": 0}  # fmt: skip
+
+
+def network(v: int, config: Config) -> tuple[Array, Net]:
+    """Zeros (parameters,) and the views of them that are a network's parameters."""
+    c, layers = wide(config["embedding"]), config["layers"]
+    f = wide(4 * config["embedding"])
+    shapes = [
+        (v, c), (config["block"], c),
+        (layers, c, 3 * c), (layers, c, c), (layers, c, f), (layers, f, c),
+        (c, wide(v)),
+    ]  # fmt: skip
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    flat = np.zeros(ends[-1], np.float32)
+    parts = np.split(flat, ends[:-1])
+    return flat, Net(*(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)))
+
+
+def workspace(v: int, config: Config, documents: int, longest: int) -> Work:
+    """What a batch of so many documents of at most so many positions writes to."""
+    c, layers, heads = wide(config["embedding"]), config["layers"], config["heads"]
+    f, n, pairs = wide(4 * config["embedding"]), documents * longest, documents * longest * (longest + 1) // 2
+
+    def zeros(*shape: int) -> Array:
+        return np.zeros(shape, np.float32)
+
+    head = np.arange(c) // (config["embedding"] // heads)
+    real = np.arange(c) < config["embedding"]
+    together = (head[:, None] == head) & real[:, None] & real
+    return Work(
+        token=np.zeros(n, np.int64),
+        place=np.zeros(n, np.int64),
+        following=np.zeros(n, np.int64),
+        pair=np.zeros(n + 1, np.int64),
+        sums=(together / math.sqrt(config["embedding"] // heads)).astype(np.float32),
+        embedded=zeros(n, c),
+        x=zeros(layers + 1, n, c),
+        middle=zeros(layers, n, c),
+        normed=zeros(2 * layers, n, c),
+        scale=zeros(2 * layers + 1, n),
+        qkv=zeros(layers, n, 3 * c),
+        weight=zeros(layers, pairs, c),
+        mixed=zeros(layers, n, c),
+        inside=zeros(layers, n, f),
+        logits=zeros(n, wide(v)),
+        product=zeros(pairs, c),
+        d_weight=zeros(pairs, c),
+        d_x=zeros(n, c),
+        d_normed=zeros(n, c),
+        d_qkv=zeros(n, 3 * c),
+        d_mixed=zeros(n, c),
+        d_inside=zeros(n, f),
+        turned=zeros(c * max(3 * c, f, wide(v))),
+        row=zeros(2, c),
+    )
+
+
+def views(net: Net, v: int, config: Config) -> dict[str, Any]:
+    """The real part of each parameter by the name that torch has for it, shaped (out, in) as there."""
+    e, c = config["embedding"], net.characters.shape[1]
+    found = {"characters.weight": net.characters[:, :e], "positions.weight": net.positions[:, :e]}
+    for i in range(config["layers"]):
+        three = net.qkv[i].reshape(c, 3, c)[:e, :, :e]  # (in, 3, out)
+        found |= {
+            f"blocks.{i}.attention.qkv.weight": three.transpose(1, 2, 0),  # (3, out, in)
+            f"blocks.{i}.attention.project.weight": net.project[i, :e, :e].T,
+            f"blocks.{i}.up.weight": net.up[i, :e, : 4 * e].T,
+            f"blocks.{i}.down.weight": net.down[i, : 4 * e, :e].T,
+        }
+    return found | {"head.weight": net.head[:e, :v].T}
+
+
+def taken(net: Net, v: int, config: Config) -> dict[str, Array]:
+    """A network's parameters, or gradients, by torch's names: copies."""
+    e = config["embedding"]
+    return {
+        name: np.array(value.reshape(3 * e, e) if value.ndim == 3 else value, order="C")
+        for name, value in views(net, v, config).items()
+    }
+
+
+def put(net: Net, params: Mapping[str, Any], v: int, config: Config) -> None:
+    """Write named parameters into a network."""
+    for name, value in views(net, v, config).items():
+        value[...] = params[name].reshape(value.shape)
+
+
+def initial(v: int, config: Config, rng: np.random.Generator) -> dict[str, Any]:
+    """Parameters before training, drawn by the laws of `microgpt@torch` (its `init`)."""
+    _, net = network(v, config)
+    drawn = taken(net, v, config)
+    for name, value in drawn.items():
+        if config["init"] != "torch":
+            spread = 0.02 if config["init"] == "gpt" else 0.08
+            if config["init"] == "gpt" and name.endswith(("project.weight", "down.weight")):
+                spread /= math.sqrt(2 * config["layers"])
+            value[...] = rng.normal(0, spread, value.shape)
+        elif name in ("characters.weight", "positions.weight"):
+            value[...] = rng.standard_normal(value.shape)
+        else:
+            value[...] = rng.uniform(-1, 1, value.shape) / math.sqrt(value.shape[1])
+    return drawn
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """Batches of pieces of the text: found (3, P) start, first new position and end of each.
+
+    chosen: a number of batches -> the pieces of each. size: what a batch's summed loss is divided by, None
+    for its own targets.
+    """
+
+    found: Ints
+    chosen: Callable[[int], Sequence[Ints] | Ints]
+    size: float | None
+
+    def __call__(self, n: int) -> tuple[Ints, Ints, Array, int]:
+        """The pieces (3, ·) of n batches, where each begins (n + 1,), their sizes (n,), all their targets."""
+        chosen = self.chosen(n)
+        bounds = np.cumsum([0, *map(len, chosen)])
+        pieces = self.found[:, np.concatenate(chosen)]
+        targets = np.add.reduceat(pieces[2] - pieces[1], bounds[:-1])  # (n,)
+        sizes = targets if self.size is None else np.full(n, self.size)
+        return pieces, bounds, sizes.astype(np.float32), int(targets.sum())
+
+
+class MicrogptNumba(Model):
+    """As `microgpt@torch` without dropout; steps are taken many at a time."""
+
+    _kept: tuple[Any, Net, Work] | None = None
+
+    def warm_up(self, train_part: Corpus, trial: Trial) -> None:
+        """Compile training and reading."""
+        super().warm_up(train_part, trial)
+        self.next_log_probs(np.zeros((1, 1), np.int64))
+
+    def fit(self, train_part: Corpus, dev: Corpus, trial: Trial) -> None:
+        """AdamW over batches of documents until the budget ends; dev may say which weights to keep."""
+        config, v = self.config, self.vocab_size
+        if wrong := [f"{key}={config[key]}" for key, value in FIXED.items() if config[key] != value]:
+            raise UsageError(f"{wrong[0]} is not for microgpt@numba: take microgpt@torch")
+        (flat, net), (slope, grad) = network(v, config), network(v, config)
+        put(net, initial(v, config, self.rng), v, config)
+        longest = min(int(train_part.lengths.max(initial=1)), config["block"])
+        most = config["windows"] if train_part.kind == "text" else config["batch"]
+        work, moments = workspace(v, config, most, longest), np.zeros((2, len(flat)), np.float32)
+        decayed = 0 if config["decay"] == "all" else net.characters.size + net.positions.size
+        draw, average = self.batches(train_part)
+        curve, pace = Curve(trial, dev), Pace(trial, most * longest, PARTS)
+        total = round((trial.steps or 0) * average)
+        done = steps = 0
+        while shares := trial.shares(pace.steps()):
+            if curve.due():
+                self.params = taken(net, v, config)
+                curve.point(self)
+            pieces, bounds, sizes, targets = draw(len(shares))
+            rates = np.array([learning_rate(config, share) for share in shares])
+            losses = np.zeros(len(shares))
+            train(
+                net, flat, grad, slope, moments, train_part.tokens, pieces, bounds, sizes, rates,
+                (config["beta1"], config["beta2"]), config["weight_decay"], decayed, config["clip"], steps,
+                np.float32(config["embedding"]), work, losses,
+            )  # fmt: skip
+            if not np.isfinite(losses).all():
+                bad = int(np.argmin(np.isfinite(losses)))
+                raise Diverged(f"loss is {losses[bad]} after {steps + bad + 1} steps")
+            steps += len(shares)
+            done += targets
+            trial.progress(done, total, loss=losses[-1])
+        self.params = taken(net, v, config)
+        if curve.due(finished=True):
+            curve.point(self)
+        if config["early_stopping"] and curve.best[1]:
+            self.params = dict(curve.best[1])
+
+    def batches(self, train_part: Corpus) -> tuple[Draw, float]:
+        """What draws batches as `microgpt@torch` does, and the targets of an average one."""
+        config, rng = self.config, self.rng
+        block, size = config["block"], config["batch"]
+        if train_part.kind == "text":
+            block, windows = min(block, train_part.targets), config["windows"]
+            places = np.arange(train_part.targets - block + 1)
+            found = np.stack([places, places, places + block])
+            return Draw(found, lambda n: rng.integers(0, len(places), (n, windows)), None), windows * block
+        found = all_pieces(train_part, block)
+        average = size * train_part.targets / len(train_part)
+        if config["batches"] == "tree" and found.shape[1] == len(train_part):
+            _, _, order = sorted_rows(train_part)
+            near = neighbour_batches(len(order), size, config["neighbours"], rng)
+            return Draw(found, lambda n: [order[chosen] for chosen in islice(near, n)], average), average
+        return Draw(found, lambda n: rng.integers(0, found.shape[1], (n, size)), None), average
+
+    def log_probs(self, inputs: Ints) -> Floats:
+        """(B, T) -> (B, T, V), piece by piece."""
+        found = []
+        for start, fresh, end in pieces_of(inputs.shape[1], self.config["block"]):
+            found.append(self.read(inputs[:, start:end])[:, fresh - start :])
+        return np.concatenate(found, axis=1)
+
+    def next_log_probs(self, inputs: Ints) -> Floats:
+        """(B, T) -> (B, V)."""
+        return self.read(inputs[:, start_of(inputs.shape[1], self.config["block"]) :], last=True)
+
+    def read(self, inputs: Ints, *, last: bool = False) -> Floats:
+        """(B, T ≤ block) -> (B, T, V), or the last row (B, V), `ROWS` documents at a time."""
+        b, t = inputs.shape
+        v, config = self.vocab_size, self.config
+        net, work = self.room(min(b, ROWS), t)
+        found = np.empty((b, v) if last else (b, t, v), np.float32)
+        for first in range(0, b, ROWS):
+            some = np.ascontiguousarray(inputs[first : first + ROWS])
+            start = np.arange(len(some)) * t
+            rows(net, some.ravel(), start, start + t, np.float32(config["embedding"]), work)
+            logits = work.logits[: some.size, :v].reshape(len(some), t, v)
+            logits = logits[:, -1] if last else logits
+            logits = logits - logits.max(axis=-1, keepdims=True)
+            logits -= np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+            found[first : first + ROWS] = logits
+        return found
+
+    def room(self, documents: int, longest: int) -> tuple[Net, Work]:
+        """The parameters as a network, and room for so many documents; kept for the next call."""
+        if self._kept is None or self._kept[0] is not self.params:
+            _, net = network(self.vocab_size, self.config)
+            put(net, self.params, self.vocab_size, self.config)
+            self._kept = self.params, net, workspace(self.vocab_size, self.config, documents, longest)
+        params, net, work = self._kept
+        pairs = documents * longest * (longest + 1) // 2
+        if len(work.token) < documents * longest or len(work.product) < pairs:
+            work = workspace(self.vocab_size, self.config, documents, longest)
+            self._kept = params, net, work
+        return net, work
