@@ -263,7 +263,8 @@ def test_cells_of_several_runs_stand_in_one_table(results: Path, tmp_path: Path)
     assert len(found.rows) == 4
     assert [row.record.run_id for row in found.rows].count("second") == 3
     assert len(found.others) == 1
-    assert len(found.runs) == 3
+    assert found.history is not None
+    assert len(found.history.runs) == 3
 
 
 def test_history_breaks_where_the_code_changed(results: Path, tmp_path: Path) -> None:
@@ -275,10 +276,11 @@ def test_history_breaks_where_the_code_changed(results: Path, tmp_path: Path) ->
 
     rewritten(results, "second", lambda record: record, created="2098-01-01T00:00:00")
     rewritten(results, "third", recoded)
-    for series in facts(results, tmp_path, 0).history:
-        assert len(series.points) == 3
-        assert series.broken(1) == []
-        assert series.broken(2) == ["code"]
+    found = facts(results, tmp_path, 0).history
+    assert found is not None
+    for series in found.series:
+        assert [point.breaks for point in series.points] == [()] * 3
+        assert [point.changed for point in series.points] == [(), (), ("code",)]
 
 
 def test_a_certificate_belongs_to_its_code(results: Path, tmp_path: Path) -> None:
@@ -307,6 +309,29 @@ def test_a_certificate_belongs_to_its_code(results: Path, tmp_path: Path) -> Non
     ]
     assert len(left_out) == 1
     assert "d.json" in left_out[0]
+
+
+def test_a_certificate_of_the_very_data_comes_first(results: Path, tmp_path: Path) -> None:
+    """An older one on the run's data before a newer one on others; the page names others."""
+    folder = results / "certificates"
+    folder.mkdir()
+    record = store.read(store.run_files(results)[0]).records[0]
+    kept = {
+        "created": "2026-01-01T00:00:00",
+        "model": record.model,
+        "backend": record.backend,
+        "config": record.config,
+        "code": [record.plugin.code_hash],
+        "dataset": record.dataset,
+        "dataset_sha256": record.data.dataset_sha256,
+        "split": "all",
+        "seed": 1,
+        "findings": [],
+    }
+    (folder / "b.json").write_text(json.dumps({**kept, "created": "2027-01-01", "dataset": "others"}))
+    assert [one.elsewhere for one in certificates(folder, [record], [])] == ["others"]
+    (folder / "a.json").write_text(json.dumps(kept))
+    assert [(one.date, one.elsewhere) for one in certificates(folder, [record], [])] == [("2026-01-01", "")]
 
 
 def test_a_run_without_a_cell_is_refused(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "page.contrast": DRAWN | {"page.profiles"},
     "page.pairs": DRAWN,
     "page.parts": DRAWN,
-    "page.timeline": DRAWN | {"store"},
+    "page.timeline": DRAWN | {"history"},
     "page.profiles": {
         "columns",
         "compare",
@@ -144,11 +144,11 @@ MAY_IMPORT: dict[str, set[str]] = {
         "record",
         "selection",
     },
-    "page.facts": {"compare", "record", "page.pairs", "page.profiles", "page.timeline"},
+    "page.facts": {"compare", "history", "record", "page.pairs", "page.profiles"},
     "page.certificates": {"certificate", "columns", "record", "page.facts"},
     "page.gather": STAGES
     | SERVICES
-    | {"columns", "compare", "held", "notebook"}
+    | {"changes", "columns", "compare", "held", "history", "metrics", "notebook"}
     | {"page.certificates", "page.facts", "page.pairs", "page.profiles", "page.timeline"},
     "page.markup": {"formats", "page.canvas"},
     "page.samples": {"figures", "formats", "record", "page.canvas", "page.facts", "page.markup"},

@@ -19,11 +19,12 @@ import pytest
 
 from harness.compare import Standing, standings
 from harness.formats import clean
+from harness.history import History, Point, Series
+from harness.metrics import metric
 from harness.page import page
 from harness.page.facts import Certificate, Facts, Samples
 from harness.page.pairs import Table
 from harness.page.profiles import Profile, Profiles
-from harness.page.timeline import Point, Series
 from harness.record import Data, Header, Metrics, Plugin, Record, Throughput, Timings
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -136,8 +137,7 @@ def hostile_facts() -> Facts:
             Table(HOSTILE[0], rng.integers(0, 5000, (27, 27)).astype(float), LETTERS),
             Table(HOSTILE[1], rng.normal(0, 3, (27, 27)), LETTERS),
         ],
-        [Series(text, points(i, text), [4]) for i, text in enumerate(HOSTILE[:12])],
-        [header(i, HOSTILE[i]) for i in range(9)],
+        hostile_history(),
         [Certificate(text, text, [(text, each, text) for each in outcomes], False) for text in HOSTILE],
         HOSTILE,
     )
@@ -149,9 +149,20 @@ def drawn(first: int) -> Samples:
     return Samples(HOSTILE[first], texts, [["new"], ["in train", "in test"]] * 9, None, first == 1)
 
 
-def points(series: int, text: str) -> list[Point]:
-    """Nine runs, with something else in every third."""
-    return [Point(run, 2 + series / 50 + run / 9, None, {text: str(run // 3)}) for run in range(9)]
+def hostile_history() -> History:
+    """Twelve models in nine runs: every third differs, a new level in the fifth, no score in the last."""
+    headers = tuple(header(i, HOSTILE[i]) for i in range(9))
+
+    def point(model: int, run: int, text: str) -> Point:
+        value = None if run == 8 else 2 + model / 50 + run / 9
+        what = (text,) if run and run % 3 == 0 else ()
+        status, level = ("ok", run == 4) if value else (text, False)
+        return Point(headers[run].run_id, headers[run].created, text, value, status, text, 1, what, (), level)
+
+    series = [
+        Series(text, tuple(point(i, run, text) for run in range(9))) for i, text in enumerate(HOSTILE[:12])
+    ]
+    return History(metric("test_nll"), HOSTILE[0], HOSTILE[1], headers, tuple(series), True)
 
 
 @functools.cache

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from harness import Corpus
 from harness.compare import Standing
+from harness.history import History, Point, Series
+from harness.metrics import metric
 from harness.page import axes, canvas, contrast, curves, ladder, pairs, palette, parts, price, timeline
 from harness.page.canvas import NARROW, WIDE, Chart
 from harness.page.profiles import Profile, Profiles, fold
@@ -89,21 +91,29 @@ def tips(root: ET.Element) -> list[str]:
     return [found.text or "" for found in root.iter(f"{SVG}title")]
 
 
+def over_runs(
+    values: Sequence[float | None], breaks: dict[int, str], changed: int = 0, level: int = 0
+) -> History:
+    """A model, a run a value; where its data break, its code changes, a level begins (0: nowhere)."""
+    found = tuple(
+        Point(f"r{i}", "2026-01-02", None, value, "ok" if value else "failed", None, 1,
+              tuple(what for place, what in breaks.items() if place == i),
+              ("code",) if changed and i == changed else (), bool(level and i == level))
+        for i, value in enumerate(values)
+    )  # fmt: skip
+    headers = tuple(
+        Header(run_id=p.run_id, created=p.created, version="1", dataset="d", split="s", budget="b", cells=[])
+        for p in found
+    )
+    return History(metric("test_nll"), "d", "s", headers, (Series("m", found),), True)
+
+
 def every_chart() -> list[Chart]:
     """One of each kind."""
     counts = np.arange(16.0).reshape(4, 4)
     two = [Profile(name, np.array([50.0, 80.0]), np.full(4, 40.0)) for name in "ab"]
     profiles = Profiles(two, np.array([30, 30]), np.array([30, 30, 30, 30]), "abc")  # fmt: skip
     learnt = record("mlp", curve=[(0.5, 2.5), (1.0, 2.2), (2.0, 2.1)])
-    header = Header(
-        run_id="r",
-        created="2026-01-02T00:00:00",
-        version="1",
-        dataset="names",
-        split="s",
-        budget="b",
-        cells=[],
-    )
     found = [
         ladder.chart(ROWS),
         *price.charts(ROWS),
@@ -112,14 +122,7 @@ def every_chart() -> list[Chart]:
         pairs.chart(pairs.Table("count", counts, "abc")),
         pairs.chart(pairs.Table("weights", counts - 7.3, "abc")),
         parts.chart(data()),
-        timeline.chart(
-            [
-                timeline.Series(
-                    "m", [timeline.Point(i, 2 + i, 0.1, {"code": f"{i // 2}"}) for i in range(3)], [2]
-                )
-            ],
-            [header] * 3,
-        ),
+        timeline.chart(over_runs([2.0, 3.0, 4.0, None], {2: "data"}, level=2)),
     ]
     return [chart for chart in found if chart is not None]
 
@@ -478,30 +481,35 @@ def test_two_models_are_shown_and_all_are_there() -> None:
 # ---- history
 
 
-def points(*facts: str) -> Sequence[timeline.Point]:
-    """A point a run, with the hash of its code."""
-    return [timeline.Point(i, 2.0, 0.1, {"data": "d", "code": code}) for i, code in enumerate(facts)]
+def pieces(chart: Chart) -> list[str]:
+    """The classes of the pieces of the lines."""
+    found = [line.attrib["class"] for line in tree(chart, WIDE).iter(f"{SVG}path")]
+    return [kind for kind in found if kind.startswith("s ")]
 
 
-def test_a_line_is_broken_where_something_changed() -> None:
-    """Between b and c the code differs: of three pieces two are drawn, and the table names it."""
-    headers = [
-        Header(
-            run_id=f"r{i}", created="2026-01-02", version="1", dataset="d", split="s", budget="b", cells=[]
-        )
-        for i in range(4)
-    ]
-    chart = timeline.chart([timeline.Series("m", points("a", "a", "b", "b"))], headers)
+def test_a_line_is_broken_where_data_changed_and_faint_where_the_code_did() -> None:
+    """Of four pieces one is missing and one faint; the table names both, and the gap is bridged."""
+    chart = timeline.chart(over_runs([2.0, 2.1, None, 2.2, 2.3, 2.4], {4: "data"}, changed=2))
     assert chart is not None
-    pieces = [line for line in tree(chart, WIDE).iter(f"{SVG}path") if line.attrib["class"].startswith("s ")]
-    assert len(pieces) == 2
-    assert chart.table[4].texts == ["", "", "code", ""]
+    assert ["faint" in kind for kind in pieces(chart)] == [False, True, False]
+    assert chart.table[3].texts == ["2.0000", "2.1000", "failed", "2.2000", "2.3000", "2.4000"]
+    assert chart.table[4].texts == ["", "", "code", "", "data", ""]
+
+
+def test_a_new_level_is_marked_and_counted() -> None:
+    """One rule in the drawing, one word in the table, one in the sentence for those who cannot see."""
+    chart = timeline.chart(over_runs([2.0, 2.0, 2.5, 2.5], {}, level=2))
+    assert chart is not None
+    rules = [line for line in tree(chart, WIDE).iter(f"{SVG}path") if line.attrib["class"] == "change"]
+    assert len(rules) == 1
+    assert chart.table[5].texts == ["", "", "new level", ""]
+    assert chart.said.endswith("new levels: 1.")
 
 
 def test_a_single_run_has_no_history() -> None:
     """Nothing to draw, so nothing is drawn."""
-    header = Header(run_id="r", created="2026", version="1", dataset="d", split="s", budget="b", cells=[])
-    assert timeline.chart([timeline.Series("m", points("a"))], [header]) is None
+    assert timeline.chart(over_runs([2.0], {})) is None
+    assert timeline.chart(None) is None
 
 
 # ---- the split

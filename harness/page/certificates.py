@@ -14,7 +14,10 @@ from harness.record import Record
 
 
 def certificates(folder: Path, records: Sequence[Record], left_out: list[str]) -> list[Certificate]:
-    """Of each record the newest certificate of its model, backend and configuration."""
+    """Of each record a certificate of its model, backend and configuration.
+
+    One of the very code that was run comes first, then one of the very data, then the newest.
+    """
     kept: list[certificate.Certificate] = []
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
         try:
@@ -29,13 +32,18 @@ def certificates(folder: Path, records: Sequence[Record], left_out: list[str]) -
             if (one.model, one.backend, one.config) == (record.model, record.backend, record.config)
         ]
         if same:
-            best = max(same, key=lambda one: (current(one, record), one.created))  # of this very code first
+            best = max(same, key=lambda one: (current(one, record), of_data(one, record), one.created))
             checks = [(check.name, check.outcome, check.text) for check in best.findings]
-            name = called(record, repeat=False)
-            found.append(Certificate(name, best.created[:10], checks, current(best, record)))
+            name, on = called(record, repeat=False), "" if of_data(best, record) else best.dataset
+            found.append(Certificate(name, best.created[:10], checks, current(best, record), on))
     return found
 
 
 def current(one: certificate.Certificate, record: Record) -> bool:
     """Whether it speaks of the code that the run used."""
     return one.code[:1] == [record.plugin.code_hash]
+
+
+def of_data(one: certificate.Certificate, record: Record) -> bool:
+    """Whether it was earned on the data of the run."""
+    return (one.dataset, one.dataset_sha256) == (record.dataset, record.data.dataset_sha256)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.compare import Standing
+from harness.history import History
 from harness.page.pairs import Table
 from harness.page.profiles import Profiles
-from harness.page.timeline import Series
 from harness.record import Header, SampleStatistics
 
 
@@ -31,6 +31,7 @@ class Certificate:
     date: str  # UTC
     checks: Sequence[tuple[str, str, str]]  # name; pass, fail or n/a; detail
     current: bool  # of the very code that the run used
+    elsewhere: str = ""  # the data it was earned on, where they are not the run's
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,6 @@ class Facts:
     samples: Sequence[Samples] = ()
     profiles: Profiles | None = None
     tables: Sequence[Table] = ()
-    history: Sequence[Series] = ()
-    runs: Sequence[Header] = ()  # of the history, oldest first
+    history: History | None = None
     certificates: Sequence[Certificate] = ()
     left_out: Sequence[str] = ()  # what could not be shown, and why

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness import sample, store
+from harness import changes, history, sample, store
 from harness.columns import called, called_row
 from harness.compare import Standing, standings
 from harness.errors import HarnessError, StoreError, UsageError
 from harness.held import parts_of
+from harness.history import History
+from harness.metrics import metric
 from harness.notebook import Result
 from harness.page.certificates import certificates
 from harness.page.facts import Facts, Samples
 from harness.page.pairs import Table, table_of
 from harness.page.profiles import Profiles, profiles
-from harness.page.timeline import LATEST, series
+from harness.page.timeline import LATEST
 from harness.record import Record
 from harness.registry import Registry
 from harness.split import Split
@@ -78,8 +81,7 @@ def gather(
         ],
         rescored(rows, owner, parts, cache, seconds),
         one_of_each(tables),
-        series(past, list(dict.fromkeys(called(row.record, repeat=False) for row in rows))),
-        [run.header for run in past],
+        followed(past, records),
         certificates(audits, [row.record for row in rows], left_out),
         list(dict.fromkeys(left_out)),
     )
@@ -99,6 +101,17 @@ def joined(runs: Sequence[Run]) -> list[Record]:
 def same_data(run: Run, newest: Run) -> bool:
     """Whether a run belongs to the history of another: dataset and method, whatever has changed in them."""
     return (run.header.dataset, run.header.split) == (newest.header.dataset, newest.header.split)
+
+
+def followed(past: Sequence[Run], records: Sequence[Record]) -> History | None:
+    """Test NLL of the page's models, in its order, over the runs; None where nothing is on record."""
+    try:
+        found = history.follow(past, metric("test_nll"), find=changes.finder())
+    except UsageError:  # no run has a score
+        return None
+    of = {one.name: one for one in found.series}
+    names = dict.fromkeys(history.name_of(record) for record in records)
+    return replace(found, series=tuple(of[name] for name in names if name in of))
 
 
 def data_of(records: Sequence[Record], owner: Mapping[str, Result], left_out: list[str]) -> Split | None:

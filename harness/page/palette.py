@@ -37,6 +37,7 @@ text{font-size:13px;fill:var(--ink)}
 .off{fill:var(--paper);stroke:var(--muted);stroke-width:1.6}.change{stroke:var(--k1);stroke-width:1.6;fill:none}
 .hatch{stroke:var(--paper);stroke-width:2;fill:none}
 path.s,.end{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}.end{fill:var(--paper)}
+.faint{stroke-opacity:.35}
 .d1{stroke-dasharray:7 4}.d2{stroke-dasharray:2 4}.d3{stroke-dasharray:9 3 2 3}
 .p{stroke:var(--paper);stroke-width:1;stroke-dasharray:none}
 .model{display:none}.model.a,.model.b{display:inline}.line{fill:none;stroke-width:2;stroke-linejoin:round}

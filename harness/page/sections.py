@@ -20,7 +20,7 @@ SHORT = {"cost": "Cost", "curves": "Curves", "contrast": "Side by side", "bigram
 
 def charts(facts: Facts) -> dict[str, list[Chart]]:
     """Every drawing of the page by its section."""
-    curve, history = curves.chart(facts.rows), timeline.chart(facts.history, facts.runs)
+    curve, history = curves.chart(facts.rows), timeline.chart(facts.history)
     return {
         "leaderboard": [ladder.chart(facts.rows)],
         "cost": price.charts(facts.rows),
@@ -113,7 +113,8 @@ def certificate(one: Certificate) -> str:
     words = {"pass": "✓ pass", "fail": "✗ fail", "n/a": "– n/a"}
     passed, failed = (sum(outcome == which for _, outcome, _ in one.checks) for which in ("pass", "fail"))
     said = f"✗ {failed} of {passed + failed} checks failed" if failed else f"✓ all {passed} checks passed"
-    said += f", {one.date}" + ("" if one.current else "; of other code than that of this run")
+    said += f", {one.date}" + (f", on {one.elsewhere}" if one.elsewhere else "")
+    said += "" if one.current else "; of other code than that of this run"
     columns = [
         Cells("check", [clean(check) for check, _, _ in one.checks], words=True),
         Cells("outcome", [words.get(outcome, clean(outcome)) for _, outcome, _ in one.checks], words=True),
