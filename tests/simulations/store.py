@@ -1,6 +1,6 @@
 """What the store promises, under attack; and the attacks themselves, with one protection off at a time.
 
-    python tests/simulations/store.py             the full form: 400 s of processor time in two processes
+    python tests/simulations/store.py             the full form: five minutes on two cores
     python tests/simulations/store.py --short     some twenty seconds, as in the tests
 
 Promise: a cell that was acknowledged is on the disk, with its side files, once and as it was; what an
