@@ -140,7 +140,7 @@ class Ngram(WindowModel):
         if config["count"] == "types":
             part = distinct(part)
         plain = View((MOST if config["order"] == "auto" else config["order"]) - 1)
-        counts = list(count_levels(part, plain))
+        counts = self.count(part, plain)
         counting = trial.elapsed()  # what follows a search takes about as long
         if config["order"] == "auto":
             late = deadline(trial, counting)
@@ -150,19 +150,23 @@ class Ngram(WindowModel):
         views, counted = [plain], [counts]
         if config["classes"] and plain.depth:
             views.append(View(1 + min(PATTERN, plain.depth), exchange(part, config["classes"])))
-            counted.append(list(count_levels(part, views[1])))
+            counted.append(self.count(part, views[1]))
         pairs = [locate(c, view, judge) for c, view in zip(counted, views, strict=True)] if self.tuned else []
         late = deadline(trial, counting + trial.elapsed() - chosen)
         discounts, weights = self.discounts(counted, pairs, judge.targets, late)
         if held_out:
             everything = distinct(train) if config["count"] == "types" else train
-            counted = [list(count_levels(everything, view)) for view in views]
+            counted = [self.count(everything, view) for view in views]
         self.params = {"weights": weights}
         if len(views) > 1 and views[1].classes is not None:
             self.params["classes"] = views[1].classes
         for index, (levels, triples) in enumerate(zip(counted, discounts, strict=True)):
             for k, level in enumerate(self.smoothed(levels, triples)):
                 self.params |= {f"{index}/{k}/{name}": getattr(level, name) for name in ARRAYS}
+
+    def count(self, part: Corpus, view: View) -> list[Counts]:
+        """The counts of every level."""
+        return list(count_levels(part, view))
 
     @property
     def tuned(self) -> bool:

@@ -75,7 +75,7 @@ SPECS = [
     ),
     ModelSpec(
         "ngram",
-        {"numpy": "harness_plugins.ngram:Ngram"},
+        {"numpy": "harness_plugins.ngram:Ngram", "numba": "harness_plugins.ngram_numba:NgramNumba"},
         config={
             "order": 6,
             "smoothing": "kneser-ney",
@@ -99,6 +99,7 @@ SPECS = [
         uses_dev=ngram_uses_dev,
         stochastic=False,
         check=ngram_options,
+        requires={"numba": ("numba",)},
         paper="Chen & Goodman 1999, An Empirical Study of Smoothing Techniques for Language Modeling; "
         "Teh 2006; Kneser & Ney 1993",
         description="counts of the last order − 1 characters, modified Kneser–Ney smoothing",
