@@ -166,6 +166,78 @@ def test_a_loss_that_is_not_finite_is_a_divergence(small: Corpus) -> None:
         model.fit(small, small, Trial(steps=6400))
 
 
+# ---- many seeds
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"optimizer": "sgd", "init": "normal", "batch_of": "windows"},
+        {"batch_of": "contexts"},
+        {"batch_of": "documents", "batch": 3, **BATCH_NORM},
+    ],
+)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_seed_among_others_is_its_solo_run(small: Corpus, options: dict[str, Any], threads: int) -> None:
+    """Parameters to the bit, targets, the last loss and the learning curve, for any number of threads."""
+
+    def watched(seed: int) -> tuple[Trial, list[float], list[float]]:
+        told, curve = list[float](), list[float]()
+
+        def checkpoint(model: Any) -> float:
+            curve.append(float(np.square(model.log_probs(small.tokens[None, :9].astype(np.int64))).sum()))
+            return curve[-1]
+
+        trial = Trial(seed, threads=threads, steps=200, on_checkpoint=checkpoint)
+        trial.on_progress = lambda done, total, said: told.extend([done, total, said["loss"]])
+        return trial, told, curve
+
+    seeds = [7, 3, 1]
+    together = [watched(seed) for seed in seeds]
+    found = made(MlpNumba, **options).fit_seeds(small, small, [trial for trial, _, _ in together])
+    assert len(found) == 3
+    for seed, params, (_, told, curve) in zip(seeds, found, together, strict=True):
+        solo = made(MlpNumba, **options)
+        solo.rng = np.random.default_rng(seed)
+        trial, expected, points = watched(seed)
+        solo.fit(small, small, trial)
+        assert told == expected
+        assert curve == points
+        assert len(curve) > 4
+        assert params.keys() == solo.params.keys()
+        assert all((params[name] == solo.params[name]).all() for name in params)
+
+
+def test_a_seed_that_diverges_touches_no_other(small: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes out as NaN and says no loss; the others are those of a fit without it."""
+    trials = [Trial(seed, steps=100) for seed in (1, 2, 3)]
+    fine = made(MlpNumba).fit_seeds(small, small, trials)
+    drawn, told = iter([1.0, np.inf, 1.0]), list[dict[str, float]]()
+
+    def start(*given: Any) -> Any:
+        weights = initial(*given)
+        return weights | {"C": weights["C"] * next(drawn)}
+
+    monkeypatch.setattr("harness_plugins.mlp.initial", start)
+    trials = [Trial(seed, steps=100) for seed in (1, 2, 3)]
+    trials[1].on_progress = lambda done, total, said: told.append(said)
+    other = made(MlpNumba).fit_seeds(small, small, trials)
+    assert all(np.isnan(value).all() for value in other[1].values())
+    assert told
+    assert not any(told)
+    for seed in (0, 2):
+        assert all((fine[seed][name] == other[seed][name]).all() for name in fine[seed])
+
+
+def test_where_no_seed_is_left_the_fit_ends(small: Corpus) -> None:
+    """A rate at which every seed diverges ends it, before the budget does."""
+    model = made(MlpNumba, optimizer="sgd", learning_rate=1e30, schedule="constant", batch_of="windows")
+    trials = [Trial(seed, steps=10**6) for seed in (1, 2)]
+    with pytest.raises(Diverged, match=r"loss is \S+ after \d+ steps, and so with every seed"):
+        model.fit_seeds(small, small, trials)
+    assert trials[0].targets_consumed < 10**6
+
+
 # ---- how many steps a call takes
 
 

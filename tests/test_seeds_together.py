@@ -139,6 +139,46 @@ def test_a_seed_that_diverges_touches_no_other(parts: Split) -> None:
         assert all((fine[seed][name] == other[seed][name]).all() for name in fine[seed])
 
 
+@pytest.mark.parametrize("options", ["", "normalize=batch,init=jittered", "batch_of=windows,blank=true"])
+def test_by_pairs_and_by_rows_is_one_step(
+    parts: Split, options: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first layer by pairs or by rows, what follows from a table or looked up: the same gradients."""
+    chosen = ",".join(filter(None, [SMALL, options]))
+
+    def slopes() -> tuple[list[float], dict[str, Any]]:
+        ones = [new(chosen, seed, parts.train.alphabet.size) for seed in range(3)]
+        trials = [Trial(seed, steps=1) for seed in range(3)]
+        stacks: list[mlp_seeds.Stack] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(mlp_seeds, "train_seeds", lambda found, *rest: stacks.extend(found) or [])
+            ones[0].fit_seeds(parts.train, parts.dev.corpus, trials)
+        return stacks[0].steps([0.0]), stacks[0].slopes
+
+    losses, expected = slopes()
+    by_pairs, by_rows = mlp_seeds.Stack.products, mlp_seeds.Stack.rows
+    monkeypatch.setattr(mlp_seeds, "MOST_KEPT", 0)
+    monkeypatch.setattr(mlp_seeds.Stack, "products", by_rows)
+    monkeypatch.setattr(mlp_seeds.Stack, "rows", by_pairs)
+    told, found = slopes()
+    assert told == pytest.approx(losses, rel=1e-6)
+    assert found.keys() == expected.keys()
+    for name, slope in expected.items():
+        np.testing.assert_allclose(found[name], slope, rtol=0, atol=1e-6 * float(slope.abs().max()) + 1e-9)
+
+
+@pytest.mark.parametrize("once", [True, False])
+def test_batches_lie_side_by_side(once: bool) -> None:
+    """What was drawn several times is a row of that weight; of unequal batches the rest weighs nothing."""
+    batches = [np.array([2, 2, 5, 7]), np.array([1, 3, 3, 3])]
+    if not once:
+        batches[1] = batches[1][:2]
+    index, weight = mlp_seeds.side_by_side(batches, once=once)
+    assert index.tolist() == ([[2, 5, 7], [1, 3, 0]] if once else [[2, 2, 5, 7], [1, 3, 0, 0]])
+    expected = [[0.5, 0.25, 0.25], [0.25, 0.75, 0]] if once else [[0.25] * 4, [0.5, 0.5, 0, 0]]
+    assert weight[:, :, 0].tolist() == expected
+
+
 def test_where_no_seed_is_left_the_fit_ends(parts: Split) -> None:
     """A rate at which every seed diverges ends it with `Diverged`, long before the budget does."""
     options = SMALL + ",optimizer=sgd,learning_rate=1e38"
@@ -166,6 +206,7 @@ def groups(models: str, **options: Any) -> list[int]:
         ("mlp@torch", {"solo": True}, [1, 1, 1]),
         ("mlp@torch:preset=lecture", {}, [1, 1, 1]),
         ("mlp@torch:preset=makemore", {}, [3]),
+        ("mlp@numba:preset=lecture", {}, [3]),
         ("mlp@torch:preset=makemore,normalize=batch", {}, [1, 1, 1]),
     ],
 )

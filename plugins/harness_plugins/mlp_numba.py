@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any
 
 import numpy as np
@@ -116,56 +118,119 @@ class MlpNumba(Mlp):
 
     def fit(self, train_part: Corpus, dev: Corpus, trial: Trial) -> None:
         """Train on random batches; `loss` in the progress is that of the last one."""
-        config, v = self.config, self.vocab_size
-        weights = mlp.initial(v, config, self.rng)
-        (flat, net), (slope, grad) = network(v, config), network(v, config)
-        put(net, weights)
-        h = config["hidden"]
-        running = np.zeros((2, wide(h) if len(net.gain) else 0), np.float32)
-        running[1, :h] = 1
-        moments = np.zeros((2, len(flat) if config["optimizer"] == "adamw" else 0), np.float32)
-        outside, size = v if config["blank"] else 0, mlp.weighted(config)
-        if size is not None:
-            found = Contexts.of(train_part, config["context"])
-            drawn, rows = context_batches(found, size, self.rng), size
-            contexts = table(replace(found, windows=self.tokens(found.windows)))
-            pairs = size * int(np.diff(found.first).max())
-        else:
-            drawn = mlp.batches(train_part, config, self.rng)
-            rows = config["batch"] * (longest(train_part, config) if config["batch_of"] == "documents" else 1)
-            contexts, pairs = room(0, config["context"], 0), rows
-        batch, work = room(rows, config["context"], pairs), workspace(v, config, rows)
-        curve, pace = Curve(trial, dev), Pace(trial, rows)
-        done = steps = 0
+        run = Run(self, train_part)
+        curve, pace = Curve(trial, dev), Pace(trial, run.rows)
         while shares := trial.shares(pace.steps()):
             if curve.due():
-                self.keep(net, running)
+                self.params = run.params()
                 curve.point(self)
-            chosen = list(islice(drawn, len(shares)))
-            losses = np.zeros(len(shares))
-            rates = np.array([learning_rate(config, share) for share in shares])
-            bounds = np.cumsum([0, *map(len, chosen)])
-            train(
-                net, flat, grad, slope, moments, running, train_part.tokens, outside, contexts,
-                np.concatenate(chosen), bounds, rates, config["beta2"], config["weight_decay"], steps,
-                batch, work, losses,
-            )  # fmt: skip
-            if not np.isfinite(losses).all():
-                bad = int(np.argmin(np.isfinite(losses)))
-                raise Diverged(f"loss is {losses[bad]} after {steps + bad} steps")
-            steps += len(shares)
-            done += int(bounds[-1])
-            trial.progress(done, done * (trial.steps or 0) // steps, loss=losses[-1])
-        self.keep(net, running)
+            run.advance(shares)
+            if run.diverged:
+                raise Diverged(run.diverged)
+            run.tell(trial)
+        self.params = run.params()
         if curve.due(finished=True):
             curve.point(self)
 
-    def keep(self, net: Net, running: Array) -> None:
-        """`params` as training has them now."""
+    def fit_seeds(
+        self, train_part: Corpus, dev: Corpus, trials: Sequence[Trial]
+    ) -> list[dict[str, NDArray[Any]]]:
+        """Each seed as it is trained alone, to the bit: the threads take turns at whose steps come next.
+
+        Kernels hold no lock, so that as many seeds as there are threads are at work at once. There is
+        nothing to share but what is read of the text: a step's products have weights of their own.
+        """
+        ones = [type(self)(self.vocab_size, self.config, np.random.default_rng(t.seed)) for t in trials]
+        for one in ones:
+            one.context = self.context
+        runs = [Run(one, train_part) for one in ones]
+        first, curve, pace = trials[0], Curve(trials[0], dev), Pace(trials[0], runs[0].rows)
+
+        def point() -> None:
+            for one, run in zip(ones, runs, strict=True):
+                one.params = run.params()
+            curve.point(ones[0])
+            for one, trial in zip(ones[1:], trials[1:], strict=True):
+                trial.checkpoint(one)
+
+        with ThreadPoolExecutor(min(first.threads, len(runs))) as pool:
+            while shares := first.shares(pace.steps()):
+                if curve.due():
+                    point()
+                list(pool.map(Run.advance, runs, repeat(shares)))
+                if all(run.diverged for run in runs):
+                    raise Diverged(f"{runs[0].diverged}, and so with every seed")
+                for run, trial in zip(runs, trials, strict=True):
+                    run.tell(trial)
+        if curve.due(finished=True):
+            point()
+        return [run.params() for run in runs]
+
+
+class Run:
+    """A network in training: its parameters, moments and batches, and the room that its steps need."""
+
+    def __init__(self, model: MlpNumba, train_part: Corpus) -> None:
+        config, v, rng = model.config, model.vocab_size, model.rng
+        weights = mlp.initial(v, config, rng)
+        (self.flat, self.net), (self.slope, self.grad) = network(v, config), network(v, config)
+        put(self.net, weights)
+        self.config, self.tokens, h = config, train_part.tokens, config["hidden"]
+        self.running = np.zeros((2, wide(h) if len(self.net.gain) else 0), np.float32)
+        self.running[1, :h] = 1
+        self.moments = np.zeros((2, len(self.flat) if config["optimizer"] == "adamw" else 0), np.float32)
+        self.outside, size = v if config["blank"] else 0, mlp.weighted(config)
+        if size is not None:
+            found = Contexts.of(train_part, config["context"])
+            self.drawn, self.rows = context_batches(found, size, rng), size
+            self.contexts = table(replace(found, windows=model.tokens(found.windows)))
+            pairs = size * int(np.diff(found.first).max())
+        else:
+            self.drawn = mlp.batches(train_part, config, rng)
+            documents = config["batch_of"] == "documents"
+            self.rows = config["batch"] * (longest(train_part, config) if documents else 1)
+            self.contexts, pairs = room(0, config["context"], 0), self.rows
+        self.batch = room(self.rows, config["context"], pairs)
+        self.work = workspace(v, config, self.rows)
+        self.done = self.steps = 0  # targets, steps
+        self.loss = math.nan  # of the last batch
+        self.diverged = ""  # why, where it is; it takes no more steps then
+
+    def advance(self, shares: Sequence[float]) -> None:
+        """A step at each of these shares of the budget."""
+        if self.diverged:
+            return
+        chosen = list(islice(self.drawn, len(shares)))
+        losses = np.zeros(len(shares))
+        rates = np.array([learning_rate(self.config, share) for share in shares])
+        bounds = np.cumsum([0, *map(len, chosen)])
+        train(
+            self.net, self.flat, self.grad, self.slope, self.moments, self.running, self.tokens,
+            self.outside, self.contexts, np.concatenate(chosen), bounds, rates, self.config["beta2"],
+            self.config["weight_decay"], self.steps, self.batch, self.work, losses,
+        )  # fmt: skip
+        if not np.isfinite(losses).all():
+            bad = int(np.argmin(np.isfinite(losses)))
+            self.diverged = f"loss is {losses[bad]} after {self.steps + bad} steps"
+            self.flat[:] = np.nan  # an infinite loss may leave parameters that are finite
+            return
+        self.steps += len(shares)
+        self.done += int(bounds[-1])
+        self.loss = losses[-1]
+
+    def tell(self, trial: Trial) -> None:
+        """How far it is; a run that has diverged has no loss."""
+        shown = {} if self.diverged else {"loss": self.loss}
+        total = self.done * (trial.steps or 0) // max(1, self.steps)
+        trial.progress(self.done, total, **shown)
+
+    def params(self) -> dict[str, Array]:
+        """The parameters as they are now."""
         h = self.config["hidden"]
-        self.params = {**taken(net, h)}
-        if len(net.gain):
-            self.params |= {"mean": running[0, :h].copy(), "variance": running[1, :h].copy()}
+        found = taken(self.net, h)
+        if len(self.net.gain):
+            found |= {"mean": self.running[0, :h].copy(), "variance": self.running[1, :h].copy()}
+        return found
 
 
 def longest(train_part: Corpus, config: Config) -> int:

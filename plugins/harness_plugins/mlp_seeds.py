@@ -8,9 +8,9 @@ Axes: R seeds, N rows of a batch, H hidden, E embedding, V characters.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,8 +25,16 @@ from harness_plugins.weighted_contexts import Contexts
 
 Tensor = torch.Tensor
 READ_EVERY = 100  # steps, as in the loop of one seed
+MOST_KEPT = 2**24  # numbers in a table of what follows each context
 
 tanh_backward = torch.ops.aten.tanh_backward
+
+
+class FirstLayer(NamedTuple):
+    """What the first layer gives (R, N, H), and what sets its gradients from those of that."""
+
+    raw: Tensor
+    backward: Callable[[Tensor], None]
 
 
 class Stack:
@@ -48,18 +56,20 @@ class Stack:
         Batches of contexts are numbers of the distinct ones, whose windows (U, context) these are then.
         """
         self.config, self.windows, self.targets = config, windows, targets
+        self.once = not isinstance(targets, Tensor) and config["normalize"] != "batch"
+        self.following = None if isinstance(targets, Tensor) else table(targets, starts[0]["b2"].size)
         self.batches, self.r = batches, len(starts)
-        self.weights = {
+        arrays = {
             name: torch.from_numpy(np.stack([start[name] for start in starts]).astype(np.float32))
             for name in starts[0]
         }
-        rows = self.weights["C"].shape[1]
+        rows = arrays["C"].shape[1]
         self.row_of_seed = (torch.arange(self.r) * rows)[:, None, None]  # of C laid flat (R·V, E)
-        learnt = {name: weight for name, weight in self.weights.items() if name not in ("mean", "variance")}
-        self.slopes = {name: torch.zeros_like(weight) for name, weight in learnt.items()}
-        for name, weight in learnt.items():
-            weight.grad = self.slopes[name]
-        self.optimizer = optimizer(list(learnt.values()), config)
+        learnt = {name: value for name, value in arrays.items() if name not in ("mean", "variance")}
+        flat = torch.cat([value.flatten() for value in learnt.values()])  # one tensor, one call to move it
+        flat.grad = torch.zeros_like(flat)
+        self.weights, self.slopes = arrays | views(flat, learnt), views(flat.grad, learnt)
+        self.optimizer = optimizer(flat, config)
         self.done = np.zeros(self.r, np.int64)  # targets
 
     def params(self) -> list[dict[str, NDArray[Any]]]:
@@ -73,7 +83,7 @@ class Stack:
         losses = torch.zeros(self.r)
         for number, share in enumerate(spent, 1):
             chosen = [next(batch) for batch in self.batches]
-            index, weight = side_by_side(chosen)  # (R, N), (R, N, 1)
+            index, weight = side_by_side(chosen, once=self.once)  # (R, N), (R, N, 1)
             wanted = self.wanted(index)
             logits = self.gradients(self.windows[index], wanted, weight)
             for group in self.optimizer.param_groups:
@@ -90,6 +100,8 @@ class Stack:
         if isinstance(self.targets, Tensor):
             targets = self.targets[index][:, :, None]  # (R, N, 1)
             return torch.zeros(*index.shape, v).scatter_(2, targets, 1.0)
+        if self.following is not None:
+            return self.following[index]
         drawn = index.flatten().numpy()
         rows, following, share = self.targets.pairs(drawn, np.ones_like(drawn))
         shares = torch.zeros(len(drawn), v)
@@ -103,12 +115,11 @@ class Stack:
 
         weight (R, N, 1): of each row in the mean, 0 for padding.
         """
-        w, r = self.weights, self.r
-        g = self.slopes
-        where = (windows + self.row_of_seed).flatten()
-        e = w["C"].flatten(0, 1).index_select(0, where).view(r, windows.shape[1], -1)  # (R, N, context·E)
+        w, g = self.weights, self.slopes
+        by_pairs = windows.shape[1] > 2 * w["C"].shape[1]  # fewer pairs (position, token) than rows
+        layer = (self.products if by_pairs else self.rows)(windows)
+        raw = layer.raw  # (R, N, H)
         if "gain" in w:
-            raw = torch.bmm(e, w["W1"])  # (R, N, H)
             n = raw.shape[1]  # no row is padding: batches of windows are all of one size
             variance, mean = torch.var_mean(raw, dim=1, keepdim=True)  # (R, 1, H)
             scale = torch.rsqrt(variance + mlp.EPSILON)
@@ -117,7 +128,6 @@ class Stack:
             for name, moment in (("mean", mean), ("variance", variance)):
                 w[name].lerp_(moment[:, 0], mlp.MOMENTUM)
         else:
-            raw = torch.baddbmm(w["b1"][:, None], e, w["W1"])  # (R, N, H)
             h = tanh_(raw)
         logits = torch.baddbmm(w["b2"][:, None], h, w["W2"])  # (R, N, V)
         d_logits = torch.softmax(logits, dim=2)
@@ -132,10 +142,51 @@ class Stack:
             d_raw = d_unit * (w["gain"][:, None] * scale)
         else:
             torch.sum(d_raw, 1, out=g["b1"])
-        torch.bmm(e.transpose(1, 2), d_raw, out=g["W1"])
-        d_e = torch.bmm(d_raw, w["W1"].transpose(1, 2)).view(len(where), -1)  # (R·N·context, E)
-        g["C"].zero_().flatten(0, 1).index_put_((where,), d_e, accumulate=True)
+        layer.backward(d_raw)
         return logits
+
+    def bias(self) -> Tensor:
+        """Of the first layer (R, 1, H); batch normalisation has its own."""
+        shape = (self.r, 1, self.weights["W1"].shape[2])
+        return self.weights["b1"][:, None] if "b1" in self.weights else torch.zeros(shape)
+
+    def rows(self, windows: Tensor) -> FirstLayer:
+        """The first layer row by row."""
+        w, g, (r, n, _) = self.weights, self.slopes, windows.shape
+        where = (windows + self.row_of_seed).flatten()
+        e = w["C"].flatten(0, 1).index_select(0, where).view(r, n, -1)  # (R, N, context·E)
+
+        def backward(d_raw: Tensor) -> None:
+            torch.bmm(e.transpose(1, 2), d_raw, out=g["W1"])
+            d_e = torch.bmm(d_raw, w["W1"].transpose(1, 2)).view(len(where), -1)  # (R·N·context, E)
+            g["C"].zero_().flatten(0, 1).index_put_((where,), d_e, accumulate=True)
+
+        return FirstLayer(torch.baddbmm(self.bias(), e, w["W1"]), backward)
+
+    def products(self, windows: Tensor) -> FirstLayer:
+        """The same by pairs (position, token), of which each has one product: rows are sums of those.
+
+        Of 512 contexts of five names' letters there are 135 in place of 2,560.
+        """
+        w, g, (r, n, context) = self.weights, self.slopes, windows.shape
+        tokens, size = w["C"].shape[1:]
+        first = w["W1"].view(r, context, size, -1)  # (R, context, E, H)
+        found = torch.matmul(w["C"][:, None], first)  # (R, context, tokens, H)
+        found[:, 0] += self.bias()
+        at = torch.arange(context) + context * torch.arange(r)[:, None, None]
+        where = (windows + tokens * at).view(r * n, context)
+        raw = F.embedding_bag(where, found.flatten(0, 2), mode="sum").view(r, n, -1)
+
+        def backward(d_raw: Tensor) -> None:
+            pair, pairs = where.flatten().numpy(), r * context * tokens
+            order = np.argsort(pair.astype(np.min_scalar_type(pairs)), kind="stable")  # by radix up to 2¹⁶
+            begin = np.searchsorted(pair[order], np.arange(pairs))
+            rows, begins = torch.from_numpy(order // context), torch.from_numpy(begin)
+            slope = F.embedding_bag(rows, d_raw.flatten(0, 1), begins, mode="sum").view_as(found)
+            torch.matmul(w["C"][:, None].transpose(2, 3), slope, out=g["W1"].view_as(first))
+            torch.sum(torch.matmul(slope, first.transpose(2, 3)), 1, out=g["C"])
+
+        return FirstLayer(raw, backward)
 
 
 def tanh_(x: Tensor) -> Tensor:
@@ -143,25 +194,48 @@ def tanh_(x: Tensor) -> Tensor:
     return x.mul_(2).sigmoid_().mul_(2).sub_(1)
 
 
-def side_by_side(batches: Sequence[Ints]) -> tuple[Tensor, Tensor]:
-    """Batches of each seed, right-padded with 0: (R, N), and what a row weighs in its mean (R, N, 1)."""
-    lengths = np.array([len(batch) for batch in batches])
-    if (lengths == lengths[0]).all():
-        index = np.stack(batches)
-        return torch.from_numpy(index), torch.full((len(index), index.shape[1], 1), 1 / lengths[0])
+def table(contexts: Contexts, v: int) -> Tensor | None:
+    """The shares of what follows every context (U, V); None where that is too much to keep."""
+    if len(contexts.windows) * v > MOST_KEPT:
+        return None
+    rows = np.repeat(np.arange(len(contexts.windows)), np.diff(contexts.first))
+    found = np.zeros((len(contexts.windows), v), np.float32)
+    found[rows, contexts.following] = contexts.counts / contexts.total[rows]
+    return torch.from_numpy(found)
+
+
+def side_by_side(batches: Sequence[Ints], *, once: bool = False) -> tuple[Tensor, Tensor]:
+    """Batches of each seed, right-padded with 0: (R, N), and what a row weighs in its mean (R, N, 1).
+
+    `once`: batches are of one size, and what stands in one several times in a row is one row of that weight.
+    """
+    lengths = sizes = np.array([len(batch) for batch in batches])
+    rows, times = np.concatenate(batches), np.ones(int(sizes.sum()), np.int64)
+    if once:
+        drawn = rows.reshape(len(batches), -1)  # (R, size)
+        fresh = np.ones(drawn.shape, bool)
+        np.not_equal(drawn[:, 1:], drawn[:, :-1], out=fresh[:, 1:])
+        starts = np.flatnonzero(fresh)
+        rows, times, lengths = rows[starts], np.diff(starts, append=fresh.size), fresh.sum(axis=1)
     real = np.arange(lengths.max()) < lengths[:, None]  # (R, N)
-    index = np.zeros(real.shape, np.int64)
-    index[real] = np.concatenate(batches)
-    weight = (real / lengths[:, None]).astype(np.float32)
+    index, weight = np.zeros(real.shape, np.int64), np.zeros(real.shape, np.float32)
+    index[real], weight[real] = rows, times
+    weight /= sizes[:, None]
     return torch.from_numpy(index), torch.from_numpy(weight)[:, :, None]
 
 
-def optimizer(weights: Sequence[Tensor], config: Config) -> torch.optim.Optimizer:
+def views(flat: Tensor, shaped: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The parts of a vector, shaped as these are."""
+    parts = torch.split(flat, [value.numel() for value in shaped.values()])
+    return {name: part.view_as(shaped[name]) for name, part in zip(shaped, parts, strict=True)}
+
+
+def optimizer(flat: Tensor, config: Config) -> torch.optim.Optimizer:
     """As for one seed: both kinds move each number by itself."""
     if config["optimizer"] == "adamw":
         betas, decay = (0.9, config["beta2"]), config["weight_decay"]
-        return torch.optim.AdamW(weights, betas=betas, weight_decay=decay, fused=True)
-    return torch.optim.SGD(weights, fused=True)
+        return torch.optim.AdamW([flat], betas=betas, weight_decay=decay, fused=True)
+    return torch.optim.SGD([flat], fused=True)
 
 
 def train_seeds(

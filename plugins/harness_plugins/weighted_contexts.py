@@ -71,11 +71,11 @@ def context_batches(contexts: Contexts, size: int, rng: np.random.Generator) -> 
     context of one of its targets: a context that makes up a hundredth of train makes up a hundredth of
     every batch. With as many stretches as targets a batch is all of train.
     """
-    ends = np.cumsum(contexts.total)
-    last = len(ends) - 1
+    context_of = np.repeat(np.arange(len(contexts.total), dtype=np.int32), contexts.total)  # (N,)
+    last = len(context_of) - 1
     while True:
-        at = (np.arange(size) + rng.random((DRAWN_AHEAD, size))) * (ends[-1] / size)  # a target's number
-        yield from np.minimum(np.searchsorted(ends, at, side="right"), last)
+        at = (np.arange(size) + rng.random((DRAWN_AHEAD, size))) * ((last + 1) / size)  # a target's number
+        yield from context_of[np.minimum(at.astype(np.int64), last)].astype(np.int64)
 
 
 def merged(drawn: Ints) -> tuple[Ints, Ints]:
