@@ -102,6 +102,7 @@ HONEST = (
     Honest("nn-bigram@numba", small="nn-bigram@numba:steps=20"),
     Honest("ngram"),
     Honest("ngram:preset=lines"),
+    Honest("ngram@numba"),
     Honest("mlp@numpy", small="mlp@numpy:hidden=8,steps=20"),
     Honest("mlp@torch", small="mlp@torch:hidden=8,steps=20"),
     Honest("mlp@numba", small="mlp@numba:hidden=8,steps=20"),
