@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,12 @@ Kind = Literal["lines", "text"]
 Ints = NDArray[np.int64]
 
 BOUNDARY = 0
+AT_ONCE = 1 << 20  # characters of a text that are encoded at a time: each takes about 20 bytes
+
+
+def code_points(text: str) -> NDArray[np.uint32]:
+    """The code point of each character (len(text),)."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
 
 
 @dataclass(frozen=True)
@@ -39,18 +45,33 @@ class Alphabet:
         return len(self.characters) + 1
 
     @cached_property
-    def _codes(self) -> dict[str, int]:
-        return {character: token for token, character in enumerate(self.characters, start=1)}
+    def _tokens(self) -> NDArray[np.int32]:
+        """The token of each code point up to the highest; −1 of those that are not in the alphabet."""
+        points = code_points(self.characters)
+        tokens = np.full(int(points.max(initial=0)) + 1, -1, np.int32)
+        tokens[points] = np.arange(1, self.size)
+        return tokens
 
     def encode(self, text: str) -> Ints:
         """Tokens (len(text),) of a text without boundaries; `DataError` names a foreign character."""
-        codes = self._codes
-        try:
-            return np.fromiter((codes[character] for character in text), np.int64, len(text))
-        except KeyError as error:
-            raise DataError(
-                f"character {error.args[0]!a} is not in the alphabet {self.characters!a}"
-            ) from None
+        return self._encode(text, np.int64)
+
+    def _encode(self, text: str, dtype: type[np.integer[Any]], closing: str | None = None) -> NDArray[Any]:
+        """Tokens (len(text),); `closing` is the character that stands for the boundary, if any."""
+        known = self._tokens
+        if closing is not None:
+            known = np.append(known, np.full(max(0, ord(closing) + 1 - len(known)), -1, np.int32))
+            known[ord(closing)] = BOUNDARY
+        result = np.empty(len(text), dtype)
+        for first in range(0, len(text), AT_ONCE):
+            points = code_points(text[first : first + AT_ONCE])
+            tokens = known[np.minimum(points, len(known) - 1)]
+            foreign = (tokens < 0) | (points >= len(known))
+            if foreign.any():
+                character = chr(points[foreign.argmax()])
+                raise DataError(f"character {character!a} is not in the alphabet {self.characters!a}")
+            result[first : first + AT_ONCE] = tokens
+        return result
 
     def decode(self, tokens: Sequence[int] | NDArray[np.generic]) -> str:
         """The text of a sequence of tokens; boundaries are left out."""
@@ -87,15 +108,9 @@ class Corpus:
         if kind == "lines" and any("\n" in text for text in (alphabet.characters, *documents)):
             raise DataError("a line cannot hold a line break")
         closing = "\n" if kind == "lines" else ""
-        codes = alphabet._codes | ({"\n": BOUNDARY} if kind == "lines" else {})
         text = "".join(document + closing for document in documents)
         dtype = np.uint8 if alphabet.size <= 256 else np.uint16
-        try:
-            body = np.fromiter((codes[character] for character in text), dtype, len(text))
-        except KeyError as error:
-            raise DataError(
-                f"character {error.args[0]!a} is not in the alphabet {alphabet.characters!a}"
-            ) from None
+        body = alphabet._encode(text, dtype, closing or None)
         lengths = [len(document) + len(closing) for document in documents]
         offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
         tokens = np.concatenate([np.zeros(1, dtype), body])

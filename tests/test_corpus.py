@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import Alphabet, Corpus
+from harness import Alphabet, Corpus, corpus
 from harness.corpus import Kind, unique_rows
 from harness.errors import DataError
 from harness.split import divide, parse
@@ -53,6 +54,23 @@ def test_tokens_follow_the_order_of_the_characters() -> None:
     alphabet = Alphabet("zay")
     assert alphabet.encode("yazz").tolist() == [3, 2, 1, 1]
     assert alphabet.size == 4
+
+
+@pytest.mark.parametrize("foreign", ["A", "d", "\n", "\0", "é", "🙂", "\ud800", "\U0010ffff"])
+def test_the_first_foreign_character_is_named(foreign: str) -> None:
+    """Below, among and above those of the alphabet, in any of the pieces that a text is encoded in."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpus, "AT_ONCE", 3)
+        with pytest.raises(DataError, match=re.escape(f"{foreign!a} is not in the alphabet 'acz'")):
+            Alphabet("acz").encode(f"aczzca{foreign}q")
+
+
+def test_pieces_of_a_text_are_one_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many pieces documents are encoded in, their tokens are the same."""
+    whole = Corpus.from_documents(["abc", "", "cab"], ABC).tokens.tolist()
+    monkeypatch.setattr(corpus, "AT_ONCE", 2)
+    assert Corpus.from_documents(["abc", "", "cab"], ABC).tokens.tolist() == whole
+    assert whole == [0, 1, 2, 3, 0, 0, 3, 1, 2, 0]
 
 
 @given(st.text("xyzé界🙂"))
