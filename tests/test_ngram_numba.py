@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
 
 from harness import Alphabet, Corpus, Trial, registry, selection
-from harness_plugins import ngram_states, ngram_tree
+from harness_plugins import ngram_kernels, ngram_states, ngram_tree
 from harness_plugins.ngram import Ngram
 from harness_plugins.ngram_counts import View, count_levels
 from harness_plugins.ngram_kernels import count_packed, packed_bits
@@ -38,6 +39,27 @@ def text_of(length: int, characters: int = 5, kind: str = "lines") -> Corpus:
 
 
 # ---- counts
+
+
+@pytest.mark.parametrize("part", [7, 1000, ngram_kernels.PART])
+@pytest.mark.parametrize(("kind", "depth"), [("lines", 0), ("text", 1), ("lines", 2), ("text", 9)])
+def test_parts_of_a_text_are_one_text(
+    monkeypatch: pytest.MonkeyPatch, part: int, kind: str, depth: int
+) -> None:
+    """However many targets are sorted at a time, n-grams are those that plain Python counts."""
+    corpus = text_of(3000, 11, kind)
+    bits = 4
+    expected: Counter[int] = Counter()
+    for document in range(len(corpus)):
+        first, last = corpus.offsets[document : document + 2]
+        tokens = corpus.tokens[first : last + 1].tolist()
+        for i in range(len(tokens) - 1):
+            nearest_first = [tokens[j] if j >= 0 else 0 for j in range(i, i - depth, -1)]
+            ngram = [*nearest_first, tokens[i + 1]]
+            expected[sum(token << (bits * place) for place, token in enumerate(reversed(ngram)))] += 1
+    monkeypatch.setattr(ngram_kernels, "PART", part)
+    found, times = ngram_kernels.ngrams_of(corpus.tokens, depth, bits)
+    assert list(zip(found.tolist(), times.tolist(), strict=True)) == sorted(expected.items())
 
 
 @pytest.mark.parametrize("depth", [0, 1, 2, 3, 6, 9])

@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness import Corpus
 from harness.contract import Ints
 from harness_plugins.compiled import compiled, entry
 from harness_plugins.ngram_counts import Counts
 
+PART = 1 << 24  # targets that are sorted at a time: the pages of fresh memory cost more than sorting
 DIGIT = 11  # bits of a pass of the sort: 2,048 counters stay in the first cache
 
 
@@ -29,7 +31,10 @@ def packed_bits(v: int, depth: int) -> int | None:
 
 @compiled
 def sort(keys: Any, other: Any, bits: int) -> Any:
-    """Sort integers of so many bits by their digits, the last one first; `other` is room for as many."""
+    """Integers of so many bits, sorted by their digits, the last one first, and the room that they left.
+
+    `other` is room for as many.
+    """
     starts = np.zeros(1 << DIGIT, np.int64)
     for shift in range(0, bits, DIGIT):
         starts[:] = 0
@@ -45,28 +50,60 @@ def sort(keys: Any, other: Any, bits: int) -> Any:
             other[starts[digit]] = keys[i]
             starts[digit] += 1
         keys, other = other, keys
-    return keys
+    return keys, other
 
 
 @entry
-def distinct_ngrams(tokens: Any, depth: int, bits: int) -> Any:
-    """Distinct n-grams (U,), sorted, and how often each occurs (U,); tokens (N + 1,)."""
-    n = len(tokens) - 1
-    keys, other = np.empty(n, np.int64), np.empty(n, np.int64)
+def distinct_ngrams(tokens: Any, first: int, last: int, depth: int, bits: int, keys: Any, other: Any) -> Any:
+    """Distinct n-grams (U,) of the targets first … last − 1, sorted, and how often each occurs (U,).
+
+    tokens (N + 1,); keys, other: room for last − first integers each.
+    """
+    n = last - first
     context = np.int64(0)
-    for i in range(n):
+    for i in range(max(0, first - depth), last):
         nearest = np.int64(tokens[i])  # the start of a document ends its contexts: all beyond it are 0
         context = (nearest << (bits * (depth - 1))) | (context >> bits) if depth and nearest else np.int64(0)
-        keys[i] = (context << bits) | np.int64(tokens[i + 1])
-    keys = sort(keys, other, bits * (depth + 1))
-    count = np.zeros(n, np.int64)
+        if i >= first:
+            keys[i - first] = (context << bits) | np.int64(tokens[i + 1])
+    keys, count = sort(keys[:n], other[:n], bits * (depth + 1))
     found = 0
     for i in range(n):
         if i == 0 or keys[i] != keys[i - 1]:
-            keys[found] = keys[i]
+            keys[found], count[found] = keys[i], 0
             found += 1
         count[found - 1] += 1
     return keys[:found].copy(), count[:found].copy()
+
+
+@entry
+def merged(one: Any, times: Any, other: Any, other_times: Any) -> Any:
+    """Two sorted lists of distinct n-grams, (U,) and (W,), as one, and how often each occurs in both."""
+    keys, count = np.empty(len(one) + len(other), np.int64), np.empty(len(one) + len(other), np.int64)
+    i = j = found = 0
+    while i < len(one) or j < len(other):
+        left = i < len(one) and (j == len(other) or one[i] <= other[j])
+        right = j < len(other) and (i == len(one) or other[j] <= one[i])
+        keys[found], count[found] = one[i] if left else other[j], 0
+        if left:
+            count[found] += times[i]
+            i += 1
+        if right:
+            count[found] += other_times[j]
+            j += 1
+        found += 1
+    return keys[:found].copy(), count[:found].copy()
+
+
+def ngrams_of(tokens: NDArray[Any], depth: int, bits: int) -> tuple[Ints, Ints]:
+    """Distinct n-grams (U,) of a text, sorted, and how often each occurs (U,): part by part."""
+    n = len(tokens) - 1
+    room = np.empty((2, min(n, PART)), np.int64)
+    found, times = distinct_ngrams(tokens, 0, min(n, PART), depth, bits, room[0], room[1])
+    for first in range(PART, n, PART):
+        more = distinct_ngrams(tokens, first, min(n, first + PART), depth, bits, room[0], room[1])
+        found, times = merged(found, times, *more)
+    return found, times
 
 
 @entry
@@ -125,7 +162,7 @@ def level_counts(ngrams: Any, times: Any, bits: int, depth: int, k: int, v: int,
 def count_packed(corpus: Corpus, depth: int, bits: int) -> Iterator[Counts]:
     """What `count_levels` counts for plain contexts of length 0 … depth, number for number."""
     v = corpus.alphabet.size
-    ngrams, times = distinct_ngrams(corpus.tokens, depth, bits)
+    ngrams, times = ngrams_of(corpus.tokens, depth, bits)
     below: tuple[Ints, Ints] = (np.zeros(0, np.int64), np.zeros(1, np.int64))
     for k in range(depth + 1):
         keys, starts, rows, following, count, parents, offsets = level_counts(
