@@ -23,8 +23,12 @@ from harness_plugins.sequence import decayed  # noqa: E402
 from harness_plugins.training import learning_rate  # noqa: E402
 
 # whole tiles, widths that are none, several layers, one head
+EVERYTHING = "norm=layer,activation=gelu,qkv_bias=true,bias=true,head_bias=true"
 CONFIGS = [
     "preset=karpathy",
+    f"{EVERYTHING},embedding=16,heads=2,layers=2,block=16,init=torch",
+    "activation=gelu,bias=true,embedding=10,heads=5,layers=1,block=13",
+    "norm=layer,embedding=24,heads=3,layers=2,block=16",
     "embedding=24,heads=3,layers=2,block=16",
     "embedding=10,heads=1,layers=3,block=13",
 ]
@@ -35,15 +39,15 @@ def config_of(options: str) -> Config:
     return selection.one(registry.discover(), f"microgpt@numba:{options}").config
 
 
-def made(options: str, seed: int = 5) -> ours.MicrogptNumba:
+def made(options: str, seed: int = 5) -> ours.TransformerNumba:
     """The model with initial weights."""
     config = config_of(options)
-    model = ours.MicrogptNumba(27, config, np.random.default_rng(seed))
+    model = ours.TransformerNumba(27, config, np.random.default_rng(seed))
     model.params = ours.initial(27, config, model.rng)
     return model
 
 
-def theirs(model: ours.MicrogptNumba) -> TransformerModel:
+def theirs(model: ours.TransformerNumba) -> TransformerModel:
     """`microgpt@torch` with the same parameters."""
     other = TransformerModel(27, model.config, np.random.default_rng(0))
     other.params = model.params
@@ -128,7 +132,15 @@ def test_gradients_are_those_of_torch(names: Corpus, options: str, whole: bool) 
         np.testing.assert_allclose(found[name], slope, rtol=0, atol=1e-5 * np.abs(slope).max(), err_msg=name)
 
 
-@pytest.mark.parametrize("options", ["decay=weights,clip=0.5,beta1=0.8", "decay=all,clip=0,beta2=0.9"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        "decay=weights,clip=0.5,beta1=0.8",
+        "decay=all,clip=0,beta2=0.9",
+        # (without a bias of keys, whose gradient is 0: AdamW would take steps of its rounding)
+        f"decay=weights,init=torch,{EVERYTHING.replace('qkv_bias=true', 'qkv_bias=false')}",
+    ],
+)
 def test_steps_are_those_of_torch(names: Corpus, options: str) -> None:
     """Twelve steps in one call: rates, clipping, decay of weights or of everything, as torch's AdamW."""
     model = made(f"embedding=12,heads=2,block=16,schedule=linear,weight_decay=0.1,{options}")
@@ -158,7 +170,7 @@ def test_steps_are_those_of_torch(names: Corpus, options: str) -> None:
     (flat, net), (slope, grad) = ours.network(27, config), ours.network(27, config)
     ours.put(net, model.params, 27, config)
     told = np.zeros(12)
-    first_decayed = 0 if config["decay"] == "all" else net.characters.size + net.positions.size
+    first_decayed = 0 if config["decay"] == "all" else len(flat) - ours.matrices(net)
     train(
         net, flat, grad, slope, np.zeros((2, len(flat)), np.float32), names.tokens, found[:, chosen.ravel()],
         np.arange(13) * 5, np.array(sizes, np.float32), np.array(rates), (config["beta1"], config["beta2"]),
@@ -188,6 +200,23 @@ def test_initial_values_follow_the_laws_of_torch(init: str) -> None:
         assert value.std() == pytest.approx(wanted.std(), rel=0.06), name
 
 
+@pytest.mark.parametrize("init", ["gpt", "torch"])
+def test_gains_and_biases_start_as_torch_has_them(init: str) -> None:
+    """Gains 1; biases 0, but with `init=torch` those of linear layers, uniform within 1/√fan-in."""
+    config = config_of(f"{EVERYTHING},embedding=64,heads=4,layers=2,init={init}")
+    other = TransformerModel(27, config, np.random.default_rng(1))
+    other.start()
+    other.keep()
+    found = ours.initial(27, config, np.random.default_rng(2))
+    assert {name: value.shape for name, value in found.items()} == {
+        name: value.shape for name, value in other.params.items()
+    }
+    for name, value in other.params.items():
+        if value.ndim == 1:
+            assert found[name].mean() == pytest.approx(value.mean(), abs=0.05), name
+            assert found[name].std() == pytest.approx(value.std(), rel=0.35, abs=1e-9), name
+
+
 @pytest.mark.parametrize("batches", ["tree", "random"])
 @pytest.mark.parametrize("block", [5, 16])
 def test_batches_are_documents_or_their_pieces(names: Corpus, batches: str, block: int) -> None:
@@ -214,7 +243,7 @@ def test_it_learns_as_torch_does(makemore_names: tuple[str, ...]) -> None:
     config = config_of("preset=karpathy,batch=8,steps=300")
     names = Corpus.from_documents(makemore_names[:2000], Alphabet("abcdefghijklmnopqrstuvwxyz"))
     found = []
-    for kind in (ours.MicrogptNumba, TransformerModel):
+    for kind in (ours.TransformerNumba, TransformerModel):
         model: Any = kind(27, config, np.random.default_rng(4))
         model.fit(names, names.take(np.arange(0)), trial := Trial(steps=300))
         found.append(evaluate.score(model, names, None).nll)
@@ -259,13 +288,59 @@ def test_the_harness_accepts_documents_longer_than_the_block(letters: Alphabet) 
     assert agreement.disagreement(model, corpus, None, 1e-4, rng) is None
 
 
-@pytest.mark.parametrize(
-    "option", ["norm=layer", "activation=gelu", "bias=true", "dropout=0.1", "qkv_bias=true"]
-)
-def test_what_it_has_not_is_refused(names: Corpus, option: str) -> None:
+def test_what_it_has_not_is_refused(names: Corpus) -> None:
     """One line that names the option and the backend that has it."""
-    with pytest.raises(UsageError, match=r"is not for microgpt@numba: take microgpt@torch"):
-        made(option).fit(names, names, Trial(steps=2))
+    with pytest.raises(UsageError, match=r"attention_dropout=0\.1 is not for @numba: 0, or @torch"):
+        made("attention_dropout=0.1").fit(names, names, Trial(steps=2))
+
+
+# ---- dropout
+
+
+def dropped(model: ours.TransformerNumba, names: Corpus, state: int) -> Any:
+    """The loss at a vector of parameters, its gradient and the masks, for a state of the generator."""
+    config, pieces = model.config, all_pieces(names, 16)[:, 3:20]
+    (flat, net), (slope, grad) = ours.network(27, config), ours.network(27, config)
+    ours.put(net, model.params, 27, config)
+
+    def loss(at: Any) -> Any:
+        flat[:] = at
+        work = ours.workspace(27, config, pieces.shape[1], 13, state)
+        value = loss_and_gradients(
+            net, grad, names.tokens, *pieces, np.float32(1 / 100), np.float32(config["embedding"]), work
+        )
+        return value, slope.copy(), work.masks
+
+    return loss, flat.copy()
+
+
+@pytest.mark.parametrize("options", ["norm=rms", f"{EVERYTHING},init=torch"])
+def test_gradients_are_those_of_the_loss_with_its_masks(names: Corpus, options: str) -> None:
+    """With dropout, along a random direction: its slope is that of two losses."""
+    model = made(f"embedding=12,heads=2,layers=2,block=16,dropout=0.3,{options}")
+    loss, at = dropped(model, names, 12345)
+    value, slope, masks = loss(at)
+    way = np.random.default_rng(0).standard_normal(at.shape) * (slope != 0) * 2e-3
+    (above, _, again), (below, _, _) = loss(at + way), loss(at - way)
+    assert (masks == again).all()
+    assert (above - below) / 2 == pytest.approx(float(slope @ way), rel=0.01)
+    assert loss(at)[0] == value
+
+
+def test_masks_drop_a_share_and_keep_the_mean(names: Corpus) -> None:
+    """A share `dropout` is 0, the rest is scaled up; other states draw others, and reading drops nothing."""
+    model = made("embedding=32,heads=2,layers=2,block=16,dropout=0.3")
+    loss, at = dropped(model, names, 5)
+    masks = loss(at)[2]
+    used = masks[:, :60]
+    assert set(np.unique(used)) == {np.float32(0), np.float32(1) / (np.float32(1) - np.float32(0.3))}
+    assert (used == 0).mean() == pytest.approx(0.3, abs=0.03)
+    assert (used[0] != used[1]).any()
+    assert (dropped(model, names, 6)[0](at)[2] != masks).any()
+    still = made("embedding=32,heads=2,layers=2,block=16")
+    still.params = model.params
+    inputs = np.array([[0, 3, 1, 20]])
+    assert (model.log_probs(inputs) == still.log_probs(inputs)).all()
 
 
 def test_a_rate_that_is_too_high_diverges(names: Corpus) -> None:

@@ -17,7 +17,7 @@ from harness_plugins.compiled import entry
 from harness_plugins.mlp import Mlp, initial
 from harness_plugins.mlp_numba import MlpNumba
 from harness_plugins.pace import Pace
-from harness_plugins.small_products import COLUMNS, multiply, multiply_rows
+from harness_plugins.small_products import COLUMNS, multiply, multiply_rows, multiply_turned, multiply_wide
 
 SMALL = {"context": 3, "embedding": 4, "hidden": 8, "batch": 16}
 BATCH_NORM = {"normalize": "batch", "init": "jittered"}
@@ -76,6 +76,35 @@ def test_products_are_those_of_numpy(rows: int, transposed: bool) -> None:
         product(out, given, b, rows, 5, keep)
         np.testing.assert_allclose(out[:rows], a[:rows] @ b + keep * held[:rows], rtol=1e-5, atol=1e-6)
         assert np.array_equal(out[rows:], held[rows:])
+
+
+@entry
+def product_by_panels(out: Any, a: Any, b: Any, rows: int, depth: int, keep: bool, panel: Any) -> None:
+    """`multiply_wide`, callable from here."""
+    multiply_wide(out, a, b, rows, depth, keep, panel)
+
+
+@entry
+def product_turned(out: Any, a: Any, b: Any, rows: int, panel: Any) -> None:
+    """`multiply_turned`, callable from here."""
+    multiply_turned(out, a, b, rows, panel)
+
+
+@pytest.mark.parametrize("width", [COLUMNS, 2 * COLUMNS, 4 * COLUMNS])
+def test_products_by_panels_are_those_of_numpy(width: int) -> None:
+    """Wide ones, narrow ones, and those with a transposed matrix; rows below stay."""
+    rng = np.random.default_rng(width)
+    a, b = rng.standard_normal((14, 5)).astype("f"), rng.standard_normal((5, width)).astype("f")
+    held, panel = rng.standard_normal((14, width)).astype("f"), np.zeros((9, COLUMNS), "f")
+    for keep in (False, True):
+        out = held.copy()
+        product_by_panels(out, a, b, 7, 5, keep, panel)
+        np.testing.assert_allclose(out[:7], a[:7] @ b + keep * held[:7], rtol=1e-5, atol=1e-6)
+        assert np.array_equal(out[7:], held[7:])
+    out = held.copy()
+    product_turned(out, a, np.ascontiguousarray(b.T), 7, panel)
+    np.testing.assert_allclose(out[:7], a[:7] @ b, rtol=1e-5, atol=1e-6)
+    assert np.array_equal(out[7:], held[7:])
 
 
 @pytest.mark.parametrize(("rows", "others"), [(1, 1), (2, 3), (5, 4), (4, 10), (7, 6)])

@@ -1,4 +1,4 @@
-"""Norms and causal attention over documents without padding, and their gradients, compiled by numba.
+"""Causal attention over documents without padding, and its gradients, compiled by numba.
 
 Heads are worked out side by side: of each of the P pairs (position, one up to it) the row q·k has all C
 numbers, and `sums`, a matrix of ones in blocks, adds those of each head and leaves the sum at every one of
@@ -14,36 +14,6 @@ import numpy as np
 from harness_plugins.compiled import compiled
 from harness_plugins.exponentials import exp
 from harness_plugins.small_products import multiply
-
-EPSILON = np.float32(1e-5)
-
-
-@compiled
-def norm(out: Any, scale: Any, x: Any, n: int, width: Any) -> None:
-    """x (N, C) over the root of its mean square; `width` of the C are real (Zhang & Sennrich 2019)."""
-    for i in range(n):
-        row, to, squares = x[i], out[i], np.float32(0)
-        for j in range(len(row)):
-            squares += row[j] * row[j]
-        scale[i] = np.float32(1) / np.sqrt(squares / width + EPSILON)
-        for j in range(len(row)):
-            to[j] = row[j] * scale[i]
-
-
-@compiled
-def norm_back(d_x: Any, d_y: Any, y: Any, scale: Any, n: int, width: Any, keep: bool) -> None:
-    """d x = scale·(d y − y·mean(d y·y)), added to what d_x holds where `keep`."""
-    for i in range(n):
-        to, slope, row, along = d_x[i], d_y[i], y[i], np.float32(0)
-        for j in range(len(row)):
-            along += slope[j] * row[j]
-        along /= width
-        if keep:
-            for j in range(len(row)):
-                to[j] += scale[i] * (slope[j] - along * row[j])
-        else:
-            for j in range(len(row)):
-                to[j] = scale[i] * (slope[j] - along * row[j])
 
 
 @compiled

@@ -1,4 +1,4 @@
-"""The smallest transformer compiled by numba: the law and the recipe of `microgpt@torch`, in float32."""
+"""Small transformers compiled by numba: the law and the recipe of those in torch, in float32."""
 
 from __future__ import annotations
 
@@ -14,72 +14,21 @@ from numpy.typing import NDArray
 from harness import Corpus, Diverged, Model, Trial
 from harness.contract import Config, Floats, Ints
 from harness.errors import UsageError
-from harness_plugins.microgpt_kernels import Net, Work, rows, train
-from harness_plugins.mlp_numba import wide
+from harness_plugins.microgpt_kernels import rows, train
 from harness_plugins.pace import Pace
 from harness_plugins.pieces import all_pieces, pieces_of, start_of
 from harness_plugins.prefix_tree import neighbour_batches, sorted_rows
 from harness_plugins.training import Curve, learning_rate
+from harness_plugins.transformer_room import Net, Work, network, workspace
 
 Array = NDArray[np.float32]
 ROWS = 512  # documents that are read at once
 PARTS = 16  # a call takes this share of the steps: they are short, and a call has thirty arrays to hand over
-FIXED = {"norm": "rms", "activation": "relu", "qkv_bias": False, "bias": False, "head_bias": False,
-         "dropout": 0, "attention_dropout": 0}  # fmt: skip
 
 
-def network(v: int, config: Config) -> tuple[Array, Net]:
-    """Zeros (parameters,) and the views of them that are a network's parameters."""
-    c, layers = wide(config["embedding"]), config["layers"]
-    f = wide(4 * config["embedding"])
-    shapes = [
-        (v, c), (config["block"], c),
-        (layers, c, 3 * c), (layers, c, c), (layers, c, f), (layers, f, c),
-        (c, wide(v)),
-    ]  # fmt: skip
-    ends = np.cumsum([math.prod(shape) for shape in shapes])
-    flat = np.zeros(ends[-1], np.float32)
-    parts = np.split(flat, ends[:-1])
-    return flat, Net(*(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)))
-
-
-def workspace(v: int, config: Config, documents: int, longest: int) -> Work:
-    """What a batch of so many documents of at most so many positions writes to."""
-    c, layers, heads = wide(config["embedding"]), config["layers"], config["heads"]
-    f, n, pairs = wide(4 * config["embedding"]), documents * longest, documents * longest * (longest + 1) // 2
-
-    def zeros(*shape: int) -> Array:
-        return np.zeros(shape, np.float32)
-
-    head = np.arange(c) // (config["embedding"] // heads)
-    real = np.arange(c) < config["embedding"]
-    together = (head[:, None] == head) & real[:, None] & real
-    return Work(
-        token=np.zeros(n, np.int64),
-        place=np.zeros(n, np.int64),
-        following=np.zeros(n, np.int64),
-        pair=np.zeros(n + 1, np.int64),
-        sums=(together / math.sqrt(config["embedding"] // heads)).astype(np.float32),
-        embedded=zeros(n, c),
-        x=zeros(layers + 1, n, c),
-        middle=zeros(layers, n, c),
-        normed=zeros(2 * layers, n, c),
-        scale=zeros(2 * layers + 1, n),
-        qkv=zeros(layers, n, 3 * c),
-        weight=zeros(layers, pairs, c),
-        mixed=zeros(layers, n, c),
-        inside=zeros(layers, n, f),
-        logits=zeros(n, wide(v)),
-        product=zeros(pairs, c),
-        d_weight=zeros(pairs, c),
-        d_x=zeros(n, c),
-        d_normed=zeros(n, c),
-        d_qkv=zeros(n, 3 * c),
-        d_mixed=zeros(n, c),
-        d_inside=zeros(n, f),
-        turned=zeros(c * max(3 * c, f, wide(v))),
-        row=zeros(2, c),
-    )
+def matrices(net: Net) -> int:
+    """How many numbers stand in the matrices of linear layers: the last of the vector."""
+    return sum(part.size for part in (net.qkv, net.project, net.up, net.down, net.head))
 
 
 def views(net: Net, v: int, config: Config) -> dict[str, Any]:
@@ -87,21 +36,35 @@ def views(net: Net, v: int, config: Config) -> dict[str, Any]:
     e, c = config["embedding"], net.characters.shape[1]
     found = {"characters.weight": net.characters[:, :e], "positions.weight": net.positions[:, :e]}
     for i in range(config["layers"]):
+        block = f"blocks.{i}"
         three = net.qkv[i].reshape(c, 3, c)[:e, :, :e]  # (in, 3, out)
         found |= {
-            f"blocks.{i}.attention.qkv.weight": three.transpose(1, 2, 0),  # (3, out, in)
-            f"blocks.{i}.attention.project.weight": net.project[i, :e, :e].T,
-            f"blocks.{i}.up.weight": net.up[i, :e, : 4 * e].T,
-            f"blocks.{i}.down.weight": net.down[i, : 4 * e, :e].T,
+            f"{block}.attention.qkv.weight": three.transpose(1, 2, 0),  # (3, out, in)
+            f"{block}.attention.project.weight": net.project[i, :e, :e].T,
+            f"{block}.up.weight": net.up[i, :e, : 4 * e].T,
+            f"{block}.down.weight": net.down[i, : 4 * e, :e].T,
         }
+        if config["qkv_bias"]:
+            found[f"{block}.attention.qkv.bias"] = net.qkv_bias[i].reshape(3, c)[:, :e]
+        if config["bias"]:
+            found |= {
+                f"{block}.attention.project.bias": net.project_bias[i, :e],
+                f"{block}.up.bias": net.up_bias[i, : 4 * e],
+                f"{block}.down.bias": net.down_bias[i, :e],
+            }
+    if config["norm"] == "layer":
+        names = [f"blocks.{i}.norm{k}" for i in range(config["layers"]) for k in (1, 2)]
+        for number, name in enumerate([*names, "last"]):
+            found |= {f"{name}.gain": net.gain[number, :e], f"{name}.bias": net.shift[number, :e]}
+    if config["head_bias"]:
+        found["head.bias"] = net.head_bias[0, :v]
     return found | {"head.weight": net.head[:e, :v].T}
 
 
 def taken(net: Net, v: int, config: Config) -> dict[str, Array]:
     """A network's parameters, or gradients, by torch's names: copies."""
-    e = config["embedding"]
     return {
-        name: np.array(value.reshape(3 * e, e) if value.ndim == 3 else value, order="C")
+        name: np.array(value.reshape(-1, *value.shape[2:]) if ".qkv." in name else value, order="C")
         for name, value in views(net, v, config).items()
     }
 
@@ -113,11 +76,17 @@ def put(net: Net, params: Mapping[str, Any], v: int, config: Config) -> None:
 
 
 def initial(v: int, config: Config, rng: np.random.Generator) -> dict[str, Any]:
-    """Parameters before training, drawn by the laws of `microgpt@torch` (its `init`)."""
+    """Parameters before training, drawn by the laws of torch's backend (its `init`)."""
     _, net = network(v, config)
     drawn = taken(net, v, config)
     for name, value in drawn.items():
-        if config["init"] != "torch":
+        if name.endswith(".gain"):
+            value[...] = 1
+        elif value.ndim == 1:  # biases, of which torch draws those of linear layers
+            if config["init"] == "torch" and f"{name[:-4]}weight" in drawn:
+                weight = drawn[f"{name[:-4]}weight"]
+                value[...] = rng.uniform(-1, 1, value.shape) / math.sqrt(weight.shape[1])
+        elif config["init"] != "torch":
             spread = 0.02 if config["init"] == "gpt" else 0.08
             if config["init"] == "gpt" and name.endswith(("project.weight", "down.weight")):
                 spread /= math.sqrt(2 * config["layers"])
@@ -151,8 +120,11 @@ class Draw:
         return pieces, bounds, sizes.astype(np.float32), int(targets.sum())
 
 
-class MicrogptNumba(Model):
-    """As `microgpt@torch` without dropout; steps are taken many at a time."""
+class TransformerNumba(Model):
+    """As `TransformerModel`; steps are taken many at a time.
+
+    Dropout falls on each document's positions, not on prefixes that documents share.
+    """
 
     _kept: tuple[Any, Net, Work] | None = None
 
@@ -164,14 +136,17 @@ class MicrogptNumba(Model):
     def fit(self, train_part: Corpus, dev: Corpus, trial: Trial) -> None:
         """AdamW over batches of documents until the budget ends; dev may say which weights to keep."""
         config, v = self.config, self.vocab_size
-        if wrong := [f"{key}={config[key]}" for key, value in FIXED.items() if config[key] != value]:
-            raise UsageError(f"{wrong[0]} is not for microgpt@numba: take microgpt@torch")
+        if config["attention_dropout"]:
+            raise UsageError(
+                f"attention_dropout={config['attention_dropout']} is not for @numba: 0, or @torch"
+            )
         (flat, net), (slope, grad) = network(v, config), network(v, config)
         put(net, initial(v, config, self.rng), v, config)
         longest = min(int(train_part.lengths.max(initial=1)), config["block"])
         most = config["windows"] if train_part.kind == "text" else config["batch"]
-        work, moments = workspace(v, config, most, longest), np.zeros((2, len(flat)), np.float32)
-        decayed = 0 if config["decay"] == "all" else net.characters.size + net.positions.size
+        state = int(self.rng.integers(1, 2**63)) if config["dropout"] else 0
+        work, moments = workspace(v, config, most, longest, state), np.zeros((2, len(flat)), np.float32)
+        decayed = 0 if config["decay"] == "all" else len(flat) - matrices(net)
         draw, average = self.batches(train_part)
         curve, pace = Curve(trial, dev), Pace(trial, most * longest, PARTS)
         total = round((trial.steps or 0) * average)
@@ -201,7 +176,7 @@ class MicrogptNumba(Model):
             self.params = dict(curve.best[1])
 
     def batches(self, train_part: Corpus) -> tuple[Draw, float]:
-        """What draws batches as `microgpt@torch` does, and the targets of an average one."""
+        """What draws batches as the backend torch does, and the targets of an average one."""
         config, rng = self.config, self.rng
         block, size = config["block"], config["batch"]
         if train_part.kind == "text":

@@ -85,18 +85,50 @@ four_rows, two_rows, one_row = tile_of(4), tile_of(2), tile_of(1)
 
 
 @compiled
+def columns(out: Any, a: Any, b: Any, rows: int, j: int, depth: int, keep: bool) -> None:
+    """Sixteen columns of a product, from column j on."""
+    i = 0
+    while i + 4 <= rows:
+        four_rows(out, a, b, i, j, depth, keep)
+        i += 4
+    if i + 2 <= rows:
+        two_rows(out, a, b, i, j, depth, keep)
+        i += 2
+    if i < rows:
+        one_row(out, a, b, i, j, depth, keep)
+
+
+@compiled
 def multiply(out: Any, a: Any, b: Any, rows: int, depth: int, keep: bool) -> None:
     """out[:rows] (rows, columns) ← a[:rows, :depth] @ b[:depth], added to it where `keep`."""
     for j in range(0, out.shape[1], COLUMNS):
-        i = 0
-        while i + 4 <= rows:
-            four_rows(out, a, b, i, j, depth, keep)
-            i += 4
-        if i + 2 <= rows:
-            two_rows(out, a, b, i, j, depth, keep)
-            i += 2
-        if i < rows:
-            one_row(out, a, b, i, j, depth, keep)
+        columns(out, a, b, rows, j, depth, keep)
+
+
+@compiled
+def multiply_wide(out: Any, a: Any, b: Any, rows: int, depth: int, keep: bool, panel: Any) -> None:
+    """The same, for a b of wide rows: sixteen columns at a time are copied to a panel (depth or more, 16).
+
+    Rows that are a multiple of 256 bytes apart share a few places of the first cache and displace each other.
+    """
+    if out.shape[1] <= 2 * COLUMNS:
+        multiply(out, a, b, rows, depth, keep)
+        return
+    for j in range(0, out.shape[1], COLUMNS):
+        for k in range(depth):
+            for column in range(COLUMNS):
+                panel[k, column] = b[k, j + column]
+        columns(out[:, j : j + COLUMNS], a, panel, rows, 0, depth, keep)
+
+
+@compiled
+def multiply_turned(out: Any, a: Any, b: Any, rows: int, panel: Any) -> None:
+    """out[:rows] ← a[:rows] @ b.T, of which sixteen columns at a time are copied to the panel."""
+    for j in range(0, out.shape[1], COLUMNS):
+        for column in range(COLUMNS):
+            for k in range(b.shape[1]):
+                panel[k, column] = b[j + column, k]
+        columns(out[:, j : j + COLUMNS], a, panel, rows, 0, b.shape[1], False)
 
 
 @compiled

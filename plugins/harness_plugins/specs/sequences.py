@@ -257,6 +257,7 @@ SPECS = [
             },
             "lecture-gpt": LECTURE_GPT,
         },
+        numba="harness_plugins.microgpt_numba:TransformerNumba",
         remarks={
             "makemore": CHOSEN_ON_TEST,
             "makemore-2022": CHOSEN_ON_TEST,
@@ -285,7 +286,7 @@ SPECS = [
         },
         check=transformer_options,
         presets={"karpathy": MICROGPT},
-        numba="harness_plugins.microgpt_numba:MicrogptNumba",
+        numba="harness_plugins.microgpt_numba:TransformerNumba",
         words=GPT_WORDS,
         paper="Karpathy, microgpt",
         description="the smallest transformer: RMS norm, ReLU, no biases",
