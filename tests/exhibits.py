@@ -112,6 +112,7 @@ HONEST = (
     Honest("gru", small="gru:hidden=8,steps=5"),
     Honest("lstm", small="lstm:hidden=8,steps=5"),
     Honest("transformer", small="transformer:layers=1,embedding=8,heads=2,steps=5"),
+    Honest("transformer@numba", small="transformer@numba:layers=1,embedding=8,heads=2,steps=5"),
     Honest("microgpt", small="microgpt:embedding=8,heads=2,steps=5"),
     Honest("microgpt@numba", small="microgpt@numba:embedding=8,heads=2,steps=5"),
     Honest("wavenet", small="wavenet:hidden=8,embedding=4,steps=5"),

@@ -5,25 +5,17 @@ python -m pytest tests/bench --benchmark-only
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
+from rows import Row, cycle_seconds, in_turns
 
 from harness import Alphabet, Corpus, Trial
 from harness_plugins.nn_bigram import NeuralBigram
 from harness_plugins.nn_bigram_numba import NeuralBigramNumba
 from harness_plugins.pair_kernels import pair_counts
 
-CLOCK = time.thread_time  # other jobs of the machine do not count
 BYTES = 100_000_000
-
-
-def seconds(function: Any) -> float:
-    """How long a call takes."""
-    before = CLOCK()
-    function()
-    return CLOCK() - before
 
 
 def test_pairs_of_a_hundred_megabytes(
@@ -37,15 +29,13 @@ def test_pairs_of_a_hundred_megabytes(
     into = np.empty_like(tokens)
     expected = np.bincount(tokens[:-1].astype(np.uint16) * np.uint16(27) + tokens[1:], minlength=729)
     assert pair_counts(corpus).ravel().tolist() == expected.tolist()
-    times = [
-        (seconds(lambda: pair_counts(corpus)), seconds(lambda: np.copyto(into, tokens))) for _ in range(7)
-    ]
+    counting, copying = in_turns(7, lambda: pair_counts(corpus), lambda: np.copyto(into, tokens))
     benchmark.pedantic(lambda: pair_counts(corpus), rounds=3)
-    counting, copying = (min(each) for each in zip(*times, strict=True))
-    share = copying / counting
-    benchmark.extra_info |= {"share": share, "bytes_per_s": BYTES / counting, "copied_per_s": BYTES / copying}
-    rates = [BYTES / each / 1e9 for each in (counting, copying)]
-    print(f"\n{rates[0]:.2f} GB/s, {100 * share:.0f} % of a copy at {rates[1]:.1f} GB/s")  # noqa: T201
+    share = Row(
+        "bigram counting of 100 MB, one thread", "a copy of the same bytes", BYTES / copying,
+        BYTES / counting, "B/s", least=0.1, aim=0.25, floor=1 / (0.5 * cycle_seconds()),
+        note="floor: two increments a cycle",
+    ).keep(benchmark)  # fmt: skip
     assert share >= 0.1
 
 
@@ -57,8 +47,7 @@ def test_a_step_of_nn_bigram(benchmark: Any, small: Corpus) -> None:
         kind(27, config, np.random.default_rng(0)).fit(small, small, Trial(steps=5000))
 
     run(NeuralBigramNumba)
-    pairs = [(seconds(lambda: run(NeuralBigramNumba)), seconds(lambda: run(NeuralBigram))) for _ in range(3)]
+    ours, theirs = in_turns(3, lambda: run(NeuralBigramNumba), lambda: run(NeuralBigram))
     benchmark.pedantic(lambda: run(NeuralBigramNumba), rounds=3)
-    ours, theirs = (min(each) / 5000 for each in zip(*pairs, strict=True))
-    print(f"\nnumpy {1e6 * theirs:.1f} µs, numba {1e6 * ours:.1f} µs a step: {theirs / ours:.1f}×")  # noqa: T201
+    print(f"\nnumpy {200 * theirs:.1f} µs, numba {200 * ours:.1f} µs a step: {theirs / ours:.1f}×")  # noqa: T201
     assert ours < theirs

@@ -5,18 +5,14 @@ python -m pytest tests/bench --benchmark-only
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-import numpy as np
 import pytest
+from rows import Row, fitting, in_turns, product_rate
 
-from harness import Corpus, Model, Trial, runner
-from harness.fit import fit
-from harness_plugins.mlp_numba import MlpNumba
+from harness import Corpus
 
 STEPS, THEIRS, ROUNDS = 6400, 200, 9
-CLOCK = time.thread_time  # other jobs of the machine do not count
 
 
 def lecture_loop(train: Corpus, steps: int) -> Any:
@@ -50,44 +46,14 @@ def test_a_step_against_the_lecture_s(benchmark: Any, makemore_path: Any) -> Non
 
     The floor by pairs: 3·2·(32·27 + 38·10)·208 = 1.55 MFLOP at the rate of a large product of this machine.
     """
-    made = runner.plan("mlp@numba:preset=lecture", data="makemore-names", method="lecture")
-    choice = made.cells[0].choice
-    parts = made.split_for(choice)
-
-    def model() -> Model:
-        built = MlpNumba(parts.train.alphabet.size, choice.config, np.random.default_rng(0))
-        built.context = 3
-        return built
-
-    theirs, product, ours = [], [], []
+    fit, parts = fitting("mlp@numba:preset=lecture")
     loop = lecture_loop(parts.train, THEIRS)
-    large = np.random.default_rng(0).random((384, 384)).astype("f")
     loop()
-
-    def once() -> None:
-        trial = Trial(steps=STEPS, clock=CLOCK)
-        found = fit(model, parts.train, parts.dev.corpus, trial, lambda model: 2.0, CLOCK)
-        ours.append(found.train_s / STEPS)
-
-    for _ in range(ROUNDS):
-        theirs.append(seconds(loop) / (THEIRS))
-        product.append(seconds(lambda: large @ large))
-        once()
-    benchmark.pedantic(once, rounds=3)
-    step, torch_step = min(ours), min(theirs)
-    rate = 2 * 384**3 / min(product)
-    floor = 3 * 2 * (32 * 27 + 38 * 10) * 208 / rate
-    ratio = torch_step / step
-    benchmark.extra_info |= {"ratio": ratio, "step_s": step, "torch_s": torch_step, "floor_s": floor}
-    print(  # noqa: T201
-        f"\ntorch {1e6 * torch_step:.0f} µs, numba {1e6 * step:.1f} µs a step: {ratio:.1f}×; "
-        f"floor {1e6 * floor:.1f} µs at {rate / 1e9:.0f} GFLOP/s, {100 * floor / step:.0f} % of it reached"
-    )
+    took: list[float] = []
+    theirs, _ = in_turns(ROUNDS, loop, lambda: took.append(fit(STEPS).train_s))
+    benchmark.pedantic(lambda: fit(STEPS), rounds=3)
+    ratio = Row(
+        "mlp@numba:preset=lecture, a step", "the lecture's loop in torch", theirs / THEIRS, min(took) / STEPS,
+        "s", least=5, aim=10, floor=3 * 2 * (32 * 27 + 38 * 10) * 208 / product_rate(),
+    ).keep(benchmark)  # fmt: skip
     assert ratio >= 5
-
-
-def seconds(function: Any) -> float:
-    """How long a call takes."""
-    before = CLOCK()
-    function()
-    return CLOCK() - before
