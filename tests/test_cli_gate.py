@@ -324,10 +324,15 @@ def two(monkeypatch: pytest.MonkeyPatch, made: Path) -> dict[str, Any]:
             return "harness run ended with 2: harness: unknown model"
         number = len(facts["calls"]) % 5
         factor = (1 + facts["share"] * (name == "head")) * (1 + 0.002 * number)
-        chosen = [r for r in run.records if models[0] in ("all", r.model, f"{r.model}@numpy{tail(r)}")]
+        chosen = [r for r in run.records if {"all", r.model, f"{r.model}@numpy{tail(r)}"} & set(models)]
         timings = record.Timings(train_s=2.0 * factor, sample_s=1.0)
-        again = [msgspec.structs.replace(r, timings=timings) for r in chosen[:seeds]]
-        return store.Run(run.path, run.header, again, True)
+        run_id = f"20270101T0000{len(facts['calls']):02}"
+        again = [
+            msgspec.structs.replace(r, run_id=run_id, timings=timings) for r in chosen if r.repeat < seeds
+        ]
+        header = msgspec.structs.replace(run.header, run_id=run_id)
+        source = store.Run(run.path, header, again, True)
+        return store.read(rewritten(source, str(folder / f"{run_id}.jsonl")))
 
     monkeypatch.setattr(environments.Environment, "run", answer)
     return facts
@@ -363,12 +368,26 @@ def test_speed_is_compared_where_both_are_installed(
         assert words[words.index(flag) + 1] == value
 
 
+def test_runs_of_environments_are_kept(capsys: pytest.CaptureFixture[str], two: dict[str, Any]) -> None:
+    """Both that the heading names stand in the folder with their scores, head's newest; no sample does."""
+    code, found = gated(capsys, "--base-env", "base", "--head-env", "head", "--seeds", "2")
+    assert code == 0
+    runs, problems = store.read_all(Path("results"))
+    assert not problems
+    assert [f"run {run.header.run_id}" for run in runs] == [found["base"], found["head"]]
+    for run in runs:
+        assert len(run.records) == 3  # the counting model has no second seed
+        assert all(run.scores(each) is not None for each in run.records)
+    assert len(two["calls"]) > 20
+    assert gated(capsys, "--baseline", found["base"][4:], "--head", "latest")[1]["head"] == found["head"]
+
+
 def test_a_model_that_is_gone_in_heads_environment_fails(
     capsys: pytest.CaptureFixture[str], two: dict[str, Any]
 ) -> None:
     """The others are compared all the same."""
     two["gone"] = "count-bigram@numpy"
-    code, found = gated(capsys, "--base-env", "base", "--head-env", "head", "--seeds", "3")
+    code, found = gated(capsys, "--base-env", "base", "--head-env", "head", "--seeds", "2")
     assert code == 1
     assert [cell["metrics"][0]["reason"] for cell in found["cells"]] == [
         "missing in head, ok in base",

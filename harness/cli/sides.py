@@ -140,17 +140,21 @@ class Asked:
             return [runner.execute(made, notebook.new_path(self.folder), watcher)]
 
     def run_there(self, folder: Path, same: Sequence[Record]) -> list[Run]:
-        """The same in an environment, a process a model; what it does not know is missing in head."""
-        found = []
-        where = self.environment(folder, same)
-        for name in names_of(same):
-            options.say(f"{name}: head")
-            run = where.run([name], 1 + max(record.repeat for record in same), self.scratch)
-            if isinstance(run, str):
-                options.warn([run])
-            else:
-                found.append(run)
-        return found
+        """The same in an environment, one process; what it does not know is missing in head."""
+        where, names = self.environment(folder, same), names_of(same)
+        seeds = 1 + max(record.repeat for record in same)
+        options.say(f"head: {', '.join(names)}")
+        run = where.run(names, seeds, self.scratch)
+        if not isinstance(run, str):
+            return [self.keep(run)]
+        if len(names) == 1:
+            options.warn([run])
+            return []
+        return [  # one of them broke it: each alone, so that the others are compared all the same
+            run
+            for name in names
+            for run in self.run_there(folder, [r for r in same if names_of([r]) == [name]])
+        ]
 
     def run_in(self, folder: Path, seeds: int) -> Run:
         """The baseline made in its own environment."""
@@ -163,7 +167,15 @@ class Asked:
         run = where.run(self.models or ("all",), seeds, self.scratch)
         if isinstance(run, str):
             raise NoBaselineError(f"no baseline: {run}")
-        return run
+        return self.keep(run)
+
+    def keep(self, run: Run) -> Run:
+        """An environment's run, copied into the folder of runs: what the heading names can be looked up."""
+        from harness import store
+
+        target = self.folder / run.path.name
+        store.copy(run.path, target)
+        return store.read(target)
 
     def environment(self, folder: Path, same: Sequence[Record]) -> Environment:
         """An environment that runs cells on the data of these records."""
@@ -247,6 +259,7 @@ def together(runs: Sequence[Run]) -> Side:
     def scores(record: Record) -> dict[str, Any] | None:
         return by_id[record.run_id].scores(record)
 
-    source = f"run {runs[0].header.run_id}" if len(runs) == 1 else f"{len(runs)} runs of head"
+    ids = sorted(by_id)  # by time
+    source = f"run {ids[0]}" if len(ids) == 1 else f"{len(ids)} runs" + f", {ids[0]} to {ids[-1]}" * bool(ids)
     contract = runs[0].header.contract if runs else CONTRACT
     return Side(source, contract, [record for run in runs for record in run.records], scores)
