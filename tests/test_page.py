@@ -283,6 +283,16 @@ def test_a_run_whose_cells_have_no_score_has_a_page() -> None:
     assert "failed" in html
 
 
+def test_a_test_part_too_small_for_profiles_is_told() -> None:
+    """In place of the drawings and the choice of models stands why there are none."""
+    few = Profiles([Profile("m", np.ones(2), np.ones(27))], np.full(2, 3), np.full(27, 1), LETTERS)
+    rows = standings([record(1, "m")], no_scores)
+    html, charts = page(Facts(header(1, "names"), [], rows, 0, profiles=few))
+    assert not [chart for chart in charts if chart.name.startswith("by-")]
+    assert "<p>Nothing is drawn by position: none has 20 test targets.</p>" in html
+    assert "<select" not in html
+
+
 # ---- in headless Chromium, the network blocked
 
 PROBE = """

@@ -471,6 +471,21 @@ def test_means_over_few_targets_are_not_drawn() -> None:
     assert chart.table[2].texts == ["2.000"]
 
 
+def test_where_nothing_was_tested_often_enough_nothing_is_drawn() -> None:
+    """Three documents: no position has 20 targets, one character has; a reader is told which is missing."""
+    found = Profiles([Profile("a", np.array([9.0, 6.0]), np.array([5.0, 40.0]))],
+                     np.array([3, 3]), np.array([3, 20]), "x")  # fmt: skip
+    assert [(chart.name, chart.table[0].texts) for chart in contrast.charts(found)] == [
+        ("by-character", ["x"])
+    ]
+    assert contrast.missing(found) == ["Nothing is drawn by position: none has 20 test targets."]
+    nothing = Profiles(found.models, found.at, np.array([3, 0]), "x")
+    assert contrast.charts(nothing) == []
+    assert len(contrast.missing(nothing)) == 2
+    running = Profiles(found.models, np.zeros(0, np.int64), found.of, "x")
+    assert contrast.missing(running) == []  # running text has no positions
+
+
 def test_two_models_are_shown_and_all_are_there() -> None:
     """A file of its own shows the first two: classes `a` and `b`."""
     models = [Profile(name, np.array([40.0]), np.full(2, 40.0)) for name in "uvw"]

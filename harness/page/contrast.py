@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness import figures
 from harness.formats import Cells, clean
@@ -22,11 +23,11 @@ FEWEST = 20  # targets below which a mean is not drawn
 
 
 def charts(found: Profiles) -> list[Chart]:
-    """By position (line data) and by character; none without a model."""
+    """By position (line data) and by character; none without a model, or where `missing` says so."""
     if not found.models:
         return []
     made = []
-    if len(found.at):
+    if enough(found.at):
         made.append(
             chart(
                 found,
@@ -38,6 +39,8 @@ def charts(found: Profiles) -> list[Chart]:
                 found.at,
             )
         )
+    if not enough(found.of):
+        return made
     names = canvas.signs(found.alphabet)
     order = sorted(range(len(names)), key=lambda i: (i == 0, names[i]))
     made.append(
@@ -55,6 +58,20 @@ def charts(found: Profiles) -> list[Chart]:
     return made
 
 
+def enough(n: NDArray[np.int64]) -> bool:
+    """Whether there is anything to draw of sums over so many targets each."""
+    return bool((n >= FEWEST).any())
+
+
+def missing(found: Profiles) -> list[str]:
+    """Which of the drawings there is not, and why."""
+    return [
+        f"Nothing is drawn by {what}: none has {FEWEST} test targets."
+        for what, n in (("position", found.at), ("character", found.of))
+        if found.models and len(n) and not enough(n)
+    ]
+
+
 def chart(
     found: Profiles,
     key: str,
@@ -62,10 +79,10 @@ def chart(
     across: str,
     names: Sequence[str],
     sums: Sequence[np.ndarray],
-    n: np.ndarray,
+    n: NDArray[np.int64],
 ) -> Chart:
     """Means over targets, where there are enough of them."""
-    kept = [i for i in range(len(names)) if n[i] >= FEWEST] or list(range(len(names)))
+    kept = [i for i in range(len(names)) if n[i] >= FEWEST]
     means = [values[kept] / np.maximum(n[kept], 1) for values in sums]  # of each model (K,)
     shown = [names[i] for i in kept]
     models = [model.name for model in found.models]

@@ -66,7 +66,8 @@ def two_models(facts: Facts, drawn: Sequence[Chart]) -> str:
         return ""
     models = facts.profiles.models
     missing = facts.profiles.left_out
-    left_out = details("Models left out here", listed(missing)) if missing else ""
+    left_out = "".join(f"<p>{safe(line)}</p>" for line in contrast.missing(facts.profiles))
+    left_out += details("Models left out here", listed(missing)) if missing else ""
     if not drawn:
         return left_out
     names = [model.name for model in models]
