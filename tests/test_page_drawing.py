@@ -150,6 +150,20 @@ def test_a_drawing_stays_inside_its_frame(chart: Chart, width: int) -> None:
             assert -8 <= float(y) <= high + 8
 
 
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+@pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: chart.name)
+def test_no_text_is_cut_at_the_edge(chart: Chart, width: int) -> None:
+    """From its anchor, each text has room on both sides for about as many pixels as it is wide."""
+    for text in tree(chart, width).iter(f"{SVG}text"):
+        if "x" not in text.attrib:
+            continue  # turned
+        wide = canvas.span(text.text or "", mono="m" in text.attrib.get("class", "").split())
+        before = {"start": 0.0, "middle": 0.5, "end": 1.0}[text.attrib.get("text-anchor", "start")]
+        left = float(text.attrib["x"]) - before * wide
+        assert left >= -4, text.text
+        assert left + wide <= width + 4, text.text
+
+
 @pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: chart.name)
 def test_every_drawing_has_words_and_a_table(chart: Chart) -> None:
     """A label for those who do not see it, and columns of one length that are not empty."""

@@ -33,7 +33,7 @@ def charts(found: Profiles) -> list[Chart]:
                 found,
                 "position",
                 "NLL by position",
-                "position in the document; 1 is its first character",
+                "position in the document, from 1",
                 [str(i + 1) for i in range(len(found.at))],
                 [model.positions for model in found.models],
                 found.at,
@@ -48,8 +48,7 @@ def charts(found: Profiles) -> list[Chart]:
             found,
             "character",
             "NLL by character",
-            "character that was to be foretold"
-            + f"; {names[0]} is the end of a document" * bool(found.of[0]),
+            "character to be foretold" + f"; {names[0]} ends a document" * bool(found.of[0]),
             [names[i] for i in order],
             [model.characters[order] for model in found.models],
             found.of[order],
