@@ -58,12 +58,8 @@ def notes(rows: Sequence[Standing], looks: int | None = None, width: int | None 
     elif any(row.test for row in rows):
         lines.append("Scores of documents were not kept: no ranks, and no intervals over several seeds.")
     lines += scope(rows, width)
-    detected = [
-        row.behind.detectable for row in rows if row.behind and row.behind.detectable
-    ]  # 0: equal rows
-    if detected:
-        found_by = (min(detected), median(detected), max(detected))
-        low, middle, high = (tiny(x) if x < 5e-4 else f"{x:.4f}" for x in found_by)
+    if power := detectable(rows):
+        low, middle, high = power
         found = low if low == high else f"{low} to {high}, median {middle}"
         lines.append(f"Smallest difference to the best found with 80 % power: {found} nats.")
     if not data.window and not data.in_sample:
@@ -80,6 +76,15 @@ def notes(rows: Sequence[Standing], looks: int | None = None, width: int | None 
             "its own scores."
         )
     return [*lines, *target_notes(rows), *audits(rows, width), *warnings(rows), *remarks(rows)]
+
+
+def detectable(rows: Sequence[Standing]) -> tuple[str, str, str] | None:
+    """Least, median and largest of the rows' differences to the best that 80 % of test parts would show."""
+    found = [row.behind.detectable for row in rows if row.behind and row.behind.detectable]  # 0: equal rows
+    if not found:
+        return None
+    low, middle, high = (tiny(x) if x < 5e-4 else f"{x:.4f}" for x in (min(found), median(found), max(found)))
+    return low, middle, high
 
 
 def audits(rows: Sequence[Standing], width: int | None = None) -> list[str]:

@@ -17,15 +17,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness import statistics
 from harness.compare import Standing, standings
 from harness.formats import clean
 from harness.history import History, Point, Series
 from harness.metrics import metric
+from harness.notes import notes
 from harness.page import page
 from harness.page.facts import Certificate, Facts, Samples
 from harness.page.pairs import Table
 from harness.page.profiles import Profile, Profiles
+from harness.page.sections import tiles
 from harness.record import Data, Header, Metrics, Plugin, Record, Throughput, Timings
+from harness.statistics import Difference, Estimate
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 LARGEST = 1_500_000
@@ -281,6 +285,19 @@ def test_a_run_whose_cells_have_no_score_has_a_page() -> None:
     html, charts = page(Facts(header(1, "names"), [], broken, 0))
     assert [chart.name for chart in charts] == ["leaderboard", "split"]
     assert "failed" in html
+
+
+def test_the_tile_of_the_detectable_difference_is_the_note_s() -> None:
+    """Both are over all rows behind the first; the tile shows their median, not the luckiest row's."""
+    test = Estimate(2.1, 0.01, None, 0.01, 0.02, 1)
+    rows = [Standing((record(1, f"m{i}"),), test, None, 1 + i,
+                     Difference(0.1, se, None, se, 90, 90) if se else None)
+            for i, se in enumerate((0.0, 0.004, 0.006, 0.01))]  # fmt: skip
+    low, middle, high = (f"{statistics.detectable(se, 90):.4f}" for se in (0.004, 0.006, 0.01))
+    title, figure, said = tiles(Facts(header(1, "names"), [], rows, 0))[1]
+    assert (title, figure) == ("Smallest detectable difference", middle)
+    assert said == f"nats to the best, with 80 % power; median of {low} to {high}"
+    assert any(f"{low} to {high}, median {middle} nats" in line for line in notes(rows))
 
 
 def test_a_test_part_too_small_for_profiles_is_told() -> None:

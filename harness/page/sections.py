@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from harness import figures
 from harness.columns import called_row
 from harness.formats import Cells, clean, middle
-from harness.notes import measured, notes
+from harness.notes import detectable, measured, notes
 from harness.page import contrast, curves, ladder, pairs, parts, price, timeline
 from harness.page.canvas import Chart, safe
 from harness.page.facts import Certificate, Facts
@@ -162,11 +162,11 @@ def tiles(facts: Facts) -> list[tuple[str, str, str]]:
         tied = sum(row.rank == best.rank for row in scored) - 1 if best.rank else 0
         said = middle(called_row(best), 60) + (f" and {tied} that cannot be told apart" if tied else "")
         found.append(("Best test NLL", figures.interval(figures.fixed(best.test.nats), best.test.half), said))
-    detected = [row.behind.detectable for row in scored if row.behind and row.behind.detectable is not None]
-    if detected:
-        found.append(
-            ("Smallest detectable difference", f"{min(detected):.4f}", "nats to the best, with 80 % power")
-        )
+    if power := detectable(scored):
+        low, median, high = power
+        said = "nats to the best, with 80 % power"
+        said += f"; median of {low} to {high}" * (low != high)
+        found.append(("Smallest detectable difference", median, said))
     found.append(("Cells", str(len(facts.rows)), f"{sum(bool(row.ok) for row in facts.rows)} of them scored"))
     unit = "characters" if of.window else "documents"
     test = of.targets["test"] if of.window else of.documents["test"]
