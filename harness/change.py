@@ -143,7 +143,7 @@ def cell(
     by_repeat = {record.repeat: record for record in group}
     both = [(record, by_repeat[record.repeat]) for record in good if record.repeat in by_repeat]
     judged = (quality(base, head, both, thresholds), *measured(pairs or (), thresholds))
-    return Cell(name, len(both), judged, tuple(remarks_of(good, both)))
+    return Cell(name, len(both), judged, (*remarks_of(good, both), *undeclared(both, judged[0])))
 
 
 def unlike(base: Side, b: Record, head: Side, h: Record) -> str | None:
@@ -183,6 +183,17 @@ def remarks_of(good: Sequence[Record], both: Sequence[tuple[Record, Record]]) ->
             for key in changed
         ]
     return found
+
+
+def undeclared(both: Sequence[tuple[Record, Record]], found: Judged) -> list[str]:
+    """The way out where seeds are missing and no spec says whether there is anything to repeat."""
+    needed = found.finding.needed
+    if needed is None or "seeds" not in needed.of or any(each.stochastic for each in both[0]):
+        return []
+    return [
+        "its spec does not say whether its fit draws random numbers, so seeds count; where it draws none, "
+        "stochastic=False in the ModelSpec of base and head leaves them out"
+    ]
 
 
 # ---- quality

@@ -423,6 +423,19 @@ def test_a_default_that_has_changed_is_part_of_the_change() -> None:
 # ---- pairs
 
 
+@pytest.mark.parametrize(
+    ("base", "head", "expected"),
+    [(None, None, True), (None, False, True), (None, True, False), (False, False, False)],
+)
+def test_where_seeds_are_missing_an_undeclared_model_is_told_to_declare(
+    base: bool | None, head: bool | None, expected: bool
+) -> None:
+    """A counting model has no 26 seeds; a model that draws, or one that says it does not, is not told."""
+    before, after = side([record(stochastic=base)]), side([record(stochastic=head)], add=0.004)
+    (cell,) = change.judge(before, after, T).cells
+    assert any("stochastic=False" in remark for remark in cell.remarks) == expected
+
+
 def timed(share: float, metric: str, n: int = 20, **fields: Any) -> list[tuple[Record, Record]]:
     """Pairs of which head takes so much more of one metric."""
     rng = random.Random(3)
