@@ -161,7 +161,9 @@ def judged(
         why = f"worse by {short(nats)} nats, at least {short(low)}"
         return Finding("FAIL", why, nats, low, high, detects, units)
     if high < tolerated:
-        why = f"at most {short(high)} nats worse, below {tolerated:g}"
+        why = f"at most {short(max(high, 0.0))} nats worse, below {tolerated:g}"
+        if round(high, 4) < 0:
+            why = f"better by {short(-high)} nats at least"
         return Finding("PASS", why, nats, low, high, detects, units)
     room = nats / fails if nats >= tolerated else (tolerated - nats) / passes  # an error that would decide
     error = f"standard error {short(docs)} over documents" + (f", {short(seeds)} over seeds" * (seeds > 0))

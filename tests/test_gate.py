@@ -96,6 +96,21 @@ def test_three_answers(nats: float, docs: float, answer: str) -> None:
     assert gate.judged(nats, docs, 0.0, 3000, 1, 0.01).answer == answer
 
 
+@pytest.mark.parametrize(
+    ("nats", "reason"),
+    [
+        (0.004, r"at most \.00[5-9]\d nats worse, below 0\.01"),
+        (-0.0028075, r"at most \.0000 nats worse, below 0\.01"),
+        (-0.02, r"better by \.01\d\d nats at least"),
+    ],
+)
+def test_a_pass_is_told_without_a_minus(nats: float, reason: str) -> None:
+    """What is surely better is not called so many nats worse, and a rounded bound of 0 has no sign."""
+    found = gate.judged(nats, 0.001, 0.0, 1000, 1, 0.01)
+    assert found.answer == "PASS"
+    assert re.fullmatch(reason, found.reason), found.reason
+
+
 def test_seeds_count_with_what_was_measured_and_no_less_than_the_setting() -> None:
     """One seed: √2 · seed_sd. Several: the larger of both. A model that draws nothing: not at all."""
     base, head = scores(0, 3), scores(1, 3)
