@@ -126,7 +126,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
 
 def test_every_script_is_bash(job: Job) -> None:
     """`bash -n` has nothing to say about any script, nor about the recipes of docs/ci.md."""
-    for text in [*(step["run"] for step in SCRIPTS.values()), block("shell"), block("baseline")]:
+    for text in [*(step["run"] for step in SCRIPTS.values()), *map(block, ("shell", "known", "baseline"))]:
         assert subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True).stderr == ""
 
 
@@ -222,3 +222,10 @@ def test_the_recipe_for_a_plain_shell(job: Job) -> None:
     assert Path("report.html").is_file()
     Path("bigram.py").write_text(MODEL.replace("WORSE", "0.9"))
     assert job.script(block("shell"), BASELINE="HEAD").returncode == 1
+
+
+@pytest.mark.parametrize(("baseline", "code"), [("HEAD", 0), ("haed", 2), ("", 2), ("--help", 2)])
+def test_a_misspelt_baseline_is_an_error_where_that_is_asked_for(job: Job, baseline: str, code: int) -> None:
+    """docs/ci.md: the line that finds a reference which git does not know, and none."""
+    done = job.script(block("known"), BASELINE=baseline)
+    assert (done.returncode, done.stdout) == (code, f"no baseline: '{baseline}'\n" if code else "")

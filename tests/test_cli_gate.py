@@ -304,6 +304,17 @@ def test_a_reference_is_no_option(capsys: pytest.CaptureFixture[str], results: P
     assert "'--help' is no file, no run and no git reference" in capsys.readouterr().out
 
 
+def test_a_run_against_itself_is_told(capsys: pytest.CaptureFixture[str], results: Path) -> None:
+    """By whatever names: equal bits of one run are no news. Another run of the same is not told."""
+    run = run_of(results)
+    _, found = gated(capsys, "--baseline", "latest", "--head", str(run.path))
+    assert found["remarks"][0] == "Base and head are one and the same run: that says nothing about a change."
+    other = msgspec.structs.replace(run.header, run_id="another")
+    path = rewritten(store.Run(run.path, other, run.records, True), "other.jsonl", run_id="another")
+    _, found = gated(capsys, "--baseline", "latest", "--head", str(path))
+    assert not [remark for remark in found["remarks"] if "same run" in remark]
+
+
 # ---- environments
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 CODES = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}
 MISSING = "Speed and memory: not compared; that takes --base-env and --head-env in one job."
+SAME = "Base and head are one and the same run: that says nothing about a change."
 Row = tuple[str, "Judged"]  # the name of the cell, and one of its metrics
 
 
@@ -124,7 +125,9 @@ def reasons(rows: Sequence[Row]) -> list[str]:
 def notes(outcome: Outcome) -> list[str]:
     """What else must be known."""
     cells = outcome.result.cells
+    same = outcome.base == outcome.head and outcome.base is not None
     return [
+        *([SAME] if same else []),
         *outcome.result.remarks,
         *(f"{cell.name}: {remark}" for cell in cells for remark in cell.remarks),
         *([MISSING] if cells and not outcome.timed else []),
