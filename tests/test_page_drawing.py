@@ -7,8 +7,10 @@ import math
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -533,6 +535,22 @@ def test_a_new_level_is_marked_and_counted() -> None:
     assert len(rules) == 1
     assert chart.table[5].texts == ["", "", "new level", ""]
     assert chart.said.endswith("new levels: 1.")
+
+
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_runs_of_one_day_are_told_apart(width: int) -> None:
+    """The first label of a day is the day, those behind it their time; the axis says so where it is so."""
+    history = over_runs([2.0, 2.1, 2.2], {})
+    times = ("2026-01-02T09:30:00", "2026-01-02T14:05:00", "2026-01-03T14:05:00")
+    headers = tuple(
+        msgspec.structs.replace(header, created=at) for header, at in zip(history.runs, times, strict=True)
+    )
+    chart = timeline.chart(replace(history, runs=headers))
+    assert chart is not None
+    said = [text.text for text in tree(chart, width).iter(f"{SVG}text")]
+    assert [text for text in said if text in ("01-02", "14:05", "01-03")] == ["01-02", "14:05", "01-03"]
+    assert "runs, oldest first (day, then time, UTC)" in said
+    assert timeline.dates([headers[0], headers[2]]) == ["01-02", "01-03"]
 
 
 def test_a_single_run_has_no_history() -> None:

@@ -11,6 +11,7 @@ from harness.history import History, Point, Series
 from harness.page import axes, canvas
 from harness.page.canvas import Chart
 from harness.page.scales import Scale, apart, crowd, linear
+from harness.record import Header
 
 MOST = 12  # series that are drawn
 LATEST = 60  # runs
@@ -59,6 +60,15 @@ def joints(one: Series) -> Iterator[tuple[int, int, bool]]:
             yield i, j, not any(one.points[place].changed for place in range(i + 1, j + 1))
 
 
+def dates(headers: Sequence[Header]) -> list[str]:
+    """`01-31`, month and day; of a run on the day of the one before it `14:05`."""
+    days = [header.created[:10] for header in headers]
+    return [
+        header.created[11:16] if i and days[i] == days[i - 1] and header.created[11:] else days[i][5:]
+        for i, header in enumerate(headers)
+    ]
+
+
 def draw(found: Sequence[Series], history: History, width: int, said: str) -> str:
     """Lines over runs, oldest left."""
     headers, values = history.runs, [[p.value for p in one.points if p.value is not None] for one in found]
@@ -71,11 +81,13 @@ def draw(found: Sequence[Series], history: History, width: int, said: str) -> st
     limit = crowd(value for own in values for value in own)
     y = linear([value for own in values for value in own if value <= limit], bottom, axes.TOP)
     room = max(1, round((64 if wide else 76) / ((right - left) / len(headers)) + 0.49))
+    labels = dates(headers[::room])
+    what = "day, then time, UTC" if any(":" in label for label in labels) else "month and day"
     parts = [
         *axes.rungs(y, left, right, "test NLL, nats per character"),
-        *(canvas.text(x(i), bottom + 18, header.created[5:10], "t n", "middle", tip=header.run_id)
-          for i, header in enumerate(headers) if i % room == 0),
-        canvas.text((left + right) / 2, bottom + 42, "runs, oldest first (month and day)", "t", "middle"),
+        *(canvas.text(x(i), bottom + 18, label, "t n", "middle", tip=headers[i].run_id)
+          for i, label in zip(range(0, len(headers), room), labels, strict=True)),
+        canvas.text((left + right) / 2, bottom + 42, f"runs, oldest first ({what})", "t", "middle"),
     ]  # fmt: skip
     places = apart([y(own[-1]) for own in values], 19, axes.TOP, bottom) if wide else []
     for index, one in enumerate(found):
