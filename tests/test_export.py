@@ -430,6 +430,20 @@ def test_an_imported_run_can_be_followed_and_shown(theirs: bytes, capsys: pytest
     assert [row["differ"] for row in json.loads(capsys.readouterr().out)["rows"]] == [[]] * 3
 
 
+def test_an_imported_run_is_shown_without_words_on_scores(
+    theirs: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing was scored, no document was split: its notes are its remarks and what is absent, no more."""
+    Path("theirs.json").write_bytes(theirs)
+    assert main(shlex.split("import pytest-benchmark theirs.json")) == 0
+    capsys.readouterr()
+    assert main(["show", str(store.run_files(Path("results"))[0])]) == 0
+    *_, below = capsys.readouterr().out.strip().split("\n\n")
+    assert "Not measured: test_nll: imported times: nothing was scored." in below
+    for word in ("Scope", "seed", "Overlap", "ranked", "interval"):
+        assert word not in below
+
+
 def test_times_come_back() -> None:
     """Exported and imported: the median of the seeds, under the export's names."""
     found = ok(whole())
