@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from harness import notebook, registry, store
+from harness import notebook, registry, store, store_check
 from harness.cli import VERBS, entry, main
 
 LETTERS = "abcde"
@@ -547,6 +547,15 @@ def test_a_reader_that_leaves_is_no_error() -> None:
         child.stdin.close()  # only now does it start
         assert child.stderr.read() == b""
         assert child.wait() == 0
+
+
+def test_a_closed_stderr_is_no_error() -> None:
+    """`harness run … 2>&-`: the table comes, and no file that the run writes became number 2."""
+    shell = 'exec "$0" -m harness run --models uniform --threads 1 2>&-'
+    done = subprocess.run(["sh", "-c", shell, sys.executable], stdout=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0
+    assert "uniform@numpy" in done.stdout
+    assert not store_check.check(Path("results")).findings
 
 
 # ---- show

@@ -197,8 +197,22 @@ def fail(text: str, code: int) -> int:
     return code
 
 
+def open_streams() -> None:
+    """Let a standard stream that the caller has closed (`2>&-`) lead nowhere.
+
+    Else the next file that is opened would be number 2, and what libraries say on stderr would stand in it.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)  # a program that we start has the same trouble
+    os.close(number)
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115  (open as long as we are)
+
+
 def entry() -> None:
     """The console script. What `main` does not expect has an exit code of its own: 1 is the gate's FAIL."""
+    open_streams()
     try:
         code = main()
     except Exception:
