@@ -89,8 +89,9 @@ def copy(source: Path, target: Path) -> None:
 
 
 def run_files(folder: Path) -> list[Path]:
-    """The run files of a folder, oldest first."""
-    return sorted(folder.glob("*.jsonl")) if folder.is_dir() else []
+    """The run files of a folder, oldest first; whoever opened a pipe of that name would wait for ever."""
+    found = sorted(folder.glob("*.jsonl")) if folder.is_dir() else []
+    return [path for path in found if path.is_file() or not path.exists()]  # a link to nothing is reported
 
 
 def read_all(folder: Path) -> tuple[list[Run], list[str]]:

@@ -47,6 +47,8 @@ def check(folder: Path) -> Report:
     paths = run_files(folder)
     for path in paths:
         check_file(path, report)
+    for path in sorted(set(folder.glob("*.jsonl")) - set(paths)):
+        report.findings.append(Finding("foreign", f"{path}: no file"))
     for orphan in sorted(folder.glob("*.jsonl.d")):
         if orphan.with_suffix("") not in paths:
             report.findings.append(Finding("left over", f"{orphan}: side files without their run file"))
@@ -55,12 +57,14 @@ def check(folder: Path) -> Report:
 
 def check_file(path: Path, report: Report) -> None:
     """One run file and its side files, into the report."""
-    report.files += 1
     try:
         run = read(path)
     except StoreError as error:
-        report.findings.append(unreadable(path, str(error)))
+        found = unreadable(path, str(error))
+        report.files += found.state != "foreign"
+        report.findings.append(found)
         return
+    report.files += 1
     check_run(run, report)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -92,6 +93,28 @@ def test_what_a_run_file_suffers_is_named(
     worst = any(each == "damaged" for each, _ in found(run))
     assert worst is (state == "damaged")
     assert main(["verify", "--store", "--results", str(run.parent)]) == (6 if worst else 0)
+
+
+def test_a_foreign_file_is_no_run_file(run: Path) -> None:
+    """It is named, and not counted among them."""
+    (run.parent / "other.jsonl").write_text('{"event": "x"}\n')
+    report = store_check.check(run.parent)
+    assert (report.files, [each.state for each in report.findings]) == (1, ["foreign"])
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_that_is_called_like_a_run_file_is_not_waited_for(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody writes into it: it is foreign to `verify`, and nothing to those who list, show and run."""
+    os.mkfifo(run.parent / "x.jsonl")
+    (run.parent / "folder.jsonl").mkdir()
+    assert found(run) == [("foreign", "folder.jsonl: no file"), ("foreign", "x.jsonl: no file")]
+    assert store.run_files(run.parent) == [run]
+    assert store.find(run.parent, "latest") == run
+    assert main(["list", "runs", "--results", str(run.parent)]) == 0
+    (run.parent / "gone.jsonl").symlink_to("nowhere")
+    assert [state for state, _ in found(run)] == ["damaged", "foreign", "foreign"]
 
 
 @pytest.mark.parametrize("name", ["0.scores.npz", "1.samples.json", "0.params.npz"])
