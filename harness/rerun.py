@@ -109,12 +109,12 @@ def compared(run: store.Run, record: Record, again: store.Run, other: Record) ->
         old, new = getattr(record.metrics, name), getattr(other.metrics, name)
         if old is not None or new is not None:
             yield Check(f"metrics.{name}", old, new, "fit")
-    yield from arrays("scores", run.scores(record), again.scores(other))
-    old_texts, new_texts = run.samples(record), again.samples(other)
+    yield from arrays("scores", run.scores(record, altered=True), again.scores(other))
+    old_texts, new_texts = run.samples(record, altered=True), again.samples(other)
     if old_texts is not None and new_texts is not None:
         differ = sum(a != b for a, b in itertools.zip_longest(old_texts, new_texts))
         yield Check("samples", "as stored", f"{differ} differ" if differ else "as stored", "fit")
-    yield from arrays("params", run.params(record), again.params(other))
+    yield from arrays("params", run.params(record, altered=True), again.params(other))
 
 
 def arrays(kind: str, stored: Mapping[str, Any] | None, again: Mapping[str, Any] | None) -> Iterator[Check]:

@@ -12,6 +12,7 @@ readable. results/README.md describes the format key by key.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import zipfile
@@ -29,6 +30,7 @@ START = b'{"checksum":"'
 LINE = re.compile(rb'\{"checksum":"([0-9a-f]{64})","([a-z]+)":')
 State = Literal["open", "torn", "damaged", "foreign", "older", "newer", "left over"]
 R = TypeVar("R", Record, Brief)
+CLOSE = 1e-9  # sums in another order, on another machine
 
 
 @dataclass(frozen=True)
@@ -69,35 +71,73 @@ class Run(Scan[Record]):
         path = side_folder(self.path) / name
         return path if path.is_file() else None
 
-    def scores(self, record: Record) -> dict[str, Any] | None:
-        """Per-document arrays: `dev_sums`, `test_sums`, `test_lengths`, `test_units`, …"""
-        return self._arrays(record.scores)
+    def scores(self, record: Record, *, altered: bool = False) -> dict[str, Any] | None:
+        """Per-document arrays: `dev_sums`, `test_sums`, `test_lengths`, `test_units`, …
 
-    def params(self, record: Record) -> dict[str, Any] | None:
-        """The fitted parameters."""
-        return self._arrays(record.params)
+        `StoreError` where they are not those that the record was made with: another checksum, or, of an
+        older record that knows none, another NLL. altered: whatever they are, to say what differs.
+        """
+        arrays = self._arrays(record, record.scores, altered)
+        if arrays is not None and not altered and record.scores not in record.side_files:
+            for part in ("dev", "test"):
+                if not sums_to(arrays, part, record):
+                    path = side_folder(self.path) / str(record.scores)
+                    raise StoreError(f"{path}: damaged (they do not sum to the {part} NLL of the record)")
+        return arrays
 
-    def samples(self, record: Record) -> list[str] | None:
-        """The drawn documents."""
+    def params(self, record: Record, *, altered: bool = False) -> dict[str, Any] | None:
+        """The fitted parameters; `StoreError` where their checksum does not hold, unless `altered`."""
+        return self._arrays(record, record.params, altered)
+
+    def samples(self, record: Record, *, altered: bool = False) -> list[str] | None:
+        """The drawn documents; `StoreError` where their checksum does not hold, unless `altered`."""
         path = self.side(record.samples)
         if path is None:
             return None
         try:
-            return msgspec.json.decode(path.read_bytes(), type=list[str])
-        except (OSError, msgspec.MsgspecError) as error:
+            content = path.read_bytes()
+            if not altered:
+                expect(record.side_files.get(path.name), checksum(content))
+            return msgspec.json.decode(content, type=list[str])
+        except (OSError, ValueError, msgspec.MsgspecError) as error:
             raise StoreError(f"{path}: damaged ({error})") from None
 
-    def _arrays(self, name: str | None) -> dict[str, Any] | None:
+    def _arrays(self, record: Record, name: str | None, altered: bool) -> dict[str, Any] | None:
         path = self.side(name)
         if path is None:
             return None
         import numpy as np
 
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return dict(arrays)
+            with path.open("rb") as file:
+                if not altered and path.name in record.side_files:
+                    expect(record.side_files[path.name], hashlib.file_digest(file, "sha256").hexdigest())
+                    file.seek(0)
+                with np.load(file, allow_pickle=False) as arrays:
+                    return dict(arrays)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise StoreError(f"{path}: damaged ({error})") from None
+
+
+def expect(named: str | None, found: str) -> None:
+    """`ValueError` where a side file has another checksum than its record names."""
+    if named not in (None, found):
+        raise ValueError("the checksum does not hold")
+
+
+def sums_to(arrays: dict[str, Any], part: str, record: Record) -> bool:
+    """Whether scores of a part are worth its NLL on record, as far as there are both."""
+    import numpy as np
+
+    zeros = record.metrics.zero_probability.get(part, 0)
+    nll = math.inf if zeros else getattr(record.metrics, f"{part}_nll")
+    sums, lengths = arrays.get(f"{part}_sums"), arrays.get(f"{part}_lengths")
+    if nll is None or sums is None:
+        return True
+    if lengths is None or sums.shape != lengths.shape or sums.dtype.kind != "f":
+        return False
+    targets = int(lengths.sum())
+    return targets > 0 and bool(np.isclose(sums.sum() / targets, nll, rtol=CLOSE, atol=CLOSE))
 
 
 def side_folder(path: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -85,18 +86,18 @@ def row(run: Run, record: Record, held: Held | HarnessError) -> Row:
     outcomes: list[Check | Gap] = [*rederive.of_itself(record), *of_header(run.header, record)]
     derived = None
     if record.status == "ok":
-        arrays = side(run.scores, record, "scores", outcomes)
+        arrays = side(partial(run.scores, altered=True), record, "scores", outcomes)
         if arrays is not None:
             derived = of_arrays(record, arrays, held, outcomes)
         if isinstance(held, HarnessError):
             reason = f"its data is not here: {held}"
             outcomes += [Gap("data", reason), Gap("sample_statistics", reason)]
         elif held.reference is not None:
-            texts = side(run.samples, record, "samples", outcomes)
+            texts = side(partial(run.samples, altered=True), record, "samples", outcomes)
             if texts is not None:
                 outcomes += rederive.of_samples(record, texts, held.reference)
         if record.parameters and not run.header.search:
-            params = side(run.params, record, "params", outcomes)
+            params = side(partial(run.params, altered=True), record, "params", outcomes)
             if params is not None:
                 outcomes += rederive.of_params(record, params)
     return Row(called(record), record, tuple(outcomes), same_arithmetic(record), derived)
@@ -178,9 +179,10 @@ def with_table(run: Run, rows: list[Row]) -> list[Row]:
         gap = Gap("rank", "ranks and differences need the scores of every row")
         return [replace(each, outcomes=(*each.outcomes, gap)) if each in ok else each for each in rows]
     again = [each.derived or record for each, record in zip(rows, run.records, strict=True)]
+    scores = partial(run.scores, altered=True)
     try:
         shown, derived = (
-            {standing.record.cell: figures(standing) for standing in compare.standings(records, run.scores)}
+            {standing.record.cell: figures(standing) for standing in compare.standings(records, scores)}
             for records in (run.records, again)
         )
     except StoreError as error:

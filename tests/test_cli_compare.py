@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -434,6 +435,21 @@ def test_damaged_scores_are_exit_6(capsys: pytest.CaptureFixture[str], runs: lis
         assert "damaged" in capsys.readouterr().err
 
 
+def test_scores_that_were_changed_are_exit_6(
+    capsys: pytest.CaptureFixture[str], runs: list[store.Run]
+) -> None:
+    """Readable and better than they were: their checksum, which the record names, does not hold."""
+    store.copy(runs[2].path, Path("copy.jsonl"))
+    one = next(r for r in runs[2].records if r.model == "uniform")
+    file = store.side_folder(Path("copy.jsonl")) / str(one.scores)
+    arrays = dict(np.load(file))
+    np.savez(file, **arrays | {"test_sums": arrays["test_sums"] * 0.5})
+    assert main(["compare", "copy.jsonl:uniform", "copy.jsonl:mlp"]) == 6
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == f"harness: {file}: damaged (the checksum does not hold)\n"
+
+
 def test_without_parameters_documents_stay_whole(
     capsys: pytest.CaptureFixture[str], runs: list[store.Run]
 ) -> None:
@@ -454,8 +470,11 @@ def test_a_model_that_scores_otherwise_now_is_not_taken_apart(
     capsys: pytest.CaptureFixture[str], runs: list[store.Run]
 ) -> None:
     """Where the parameters give other figures than the run has, no character is shown."""
-    store.copy(runs[2].path, Path("copy.jsonl"))
-    folder = store.side_folder(Path("copy.jsonl"))
+    writer = store.Writer(Path("copy.jsonl"), runs[2].header)
+    for record in runs[2].records:
+        writer.cell(msgspec.structs.replace(record))  # names no checksums
+    writer.close()
+    folder = shutil.copytree(store.side_folder(runs[2].path), store.side_folder(Path("copy.jsonl")))
     by_name = {r.model: r for r in runs[2].records if r.repeat == 0}
     shutil.copyfile(folder / str(by_name["mlp"].params), folder / "kept")
     with np.load(folder / "kept") as arrays:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 import harness
@@ -159,6 +160,32 @@ def test_what_is_not_comparable_is_inconclusive(capsys: pytest.CaptureFixture[st
     other = rewritten(run_of(results), "other.jsonl", budget="7steps")
     assert main(["gate", "--baseline", "latest", "--head", str(other)]) == 3
     assert "not comparable: budget: default in base, 7steps in head" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("checksums", [True, False])
+@pytest.mark.parametrize("side", ["--baseline", "--head"])
+def test_scores_that_were_changed_decide_nothing(
+    capsys: pytest.CaptureFixture[str], results: Path, side: str, checksums: bool
+) -> None:
+    """Readable scores that are not those of the record, on either side: exit 6, and no answer.
+
+    An old record knows no checksum: its scores must sum to its NLL.
+    """
+    run = run_of(results)
+    altered = Path("altered.jsonl")
+    if checksums:
+        store.copy(run.path, altered)
+    else:
+        rewritten(run, altered.name)
+    file = store.side_folder(altered) / "0.scores.npz"
+    arrays = dict(np.load(file))
+    np.savez(file, **arrays | {"test_sums": arrays["test_sums"] + 0.5})
+    sides = {"--baseline": str(run.path), "--head": str(run.path), side: str(altered)}
+    assert main(["gate", *(word for pair in sides.items() for word in pair)]) == 6
+    out, err = capsys.readouterr()
+    assert out == ""
+    why = "the checksum does not hold" if checksums else "they do not sum to the test NLL of the record"
+    assert err == f"harness: {file}: damaged ({why})\n"
 
 
 def test_no_empty_results_folder_passes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -180,12 +180,23 @@ def test_a_model_that_would_take_too_long_is_left_out(results: Path, tmp_path: P
 
 def test_a_model_whose_code_has_changed_is_left_out(results: Path, tmp_path: Path) -> None:
     """Its sums are not those of the run, so nothing is drawn for it."""
-    path = store.run_files(results)[0]
+    path = rewritten(results, "changed", lambda record: record)  # names no checksums
     params = store.side_folder(path) / "0.params.npz"
     np.savez(params, counts=np.load(params)["counts"][::-1])
     found = facts(results, tmp_path).profiles
     assert found is not None
     assert found.left_out == ["count-bigram@numpy: it scores otherwise than in the run: its code has changed"]
+
+
+def test_scores_that_were_changed_are_left_out_and_said(results: Path, tmp_path: Path) -> None:
+    """Readable, but not what the record names by its checksum: no rank rests on them."""
+    path = store.run_files(results)[0]
+    file = store.side_folder(path) / "0.scores.npz"
+    arrays = dict(np.load(file))
+    np.savez(file, **arrays | {"test_sums": arrays["test_sums"] * 0.9})
+    page = facts(results, tmp_path)
+    assert page.left_out == [f"{file}: damaged (the checksum does not hold)"]
+    assert [row.rank for row in page.rows] == [None] * 3
 
 
 def test_a_plugin_that_is_not_here_is_left_out(results: Path, tmp_path: Path) -> None:

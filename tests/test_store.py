@@ -541,6 +541,63 @@ def test_a_damaged_samples_file_is_an_error_of_the_store(
         run.samples(run.records[0])
 
 
+@pytest.mark.parametrize("kind", ["scores", "samples", "params"])
+def test_a_side_file_that_was_changed_is_no_content(kind: str, path: Path, writer: store.Writer) -> None:
+    """One that can be read and is not what the record names: an error, except where it is asked for."""
+    changed = path.with_name("changed")
+    if kind == "samples":
+        name = writer.save_samples("0.samples.json", ["x"])
+        changed.write_text('["y"]')
+    else:
+        name = writer.save_arrays(f"0.{kind}.npz", {"a": np.zeros(1)})
+        with changed.open("wb") as file:
+            np.savez(file, a=np.ones(1))
+    fields: dict[str, Any] = {kind: name}
+    writer.cell(record(**fields))
+    run = store.read(path)
+    read = getattr(run, kind)
+    assert read(run.records[0]) is not None
+    changed.replace(store.side_folder(path) / name)
+    with pytest.raises(StoreError, match=rf"{name}: damaged \(the checksum does not hold\)"):
+        read(run.records[0])
+    assert read(run.records[0], altered=True) == (["y"] if kind == "samples" else {"a": np.ones(1)})
+
+
+@pytest.mark.parametrize(
+    ("change", "whole"),
+    [
+        ({}, True),
+        ({"test_sums": np.array([2.0, 1.0])}, True),  # 3 nats of 3 targets, in whatever order
+        ({"test_sums": np.array([1.0, 2.1])}, False),
+        ({"test_sums": np.array([1.0, np.inf])}, False),
+        ({"test_sums": np.array([1.0, np.nan])}, False),
+        ({"test_sums": np.array([1, 2])}, False),
+        ({"test_sums": np.array([3.0])}, False),
+        ({"test_lengths": np.array([1, 1])}, False),
+        ({"test_lengths": np.array([0, 0])}, False),
+        ({"dev_sums": np.array([4.0])}, False),
+        ({"dev_sums": np.array([np.inf])}, True),  # p = 0 on a target of dev, as the record says
+    ],
+)
+def test_scores_without_a_checksum_sum_to_their_nll(
+    path: Path, writer: store.Writer, change: dict[str, Any], whole: bool
+) -> None:
+    """A record of an older version knows none: Σ −ln p over the targets is what it has on record."""
+    arrays = {"test_sums": np.array([1.0, 2.0]), "test_lengths": np.array([1, 2])}
+    arrays |= {"dev_sums": np.array([np.inf]), "dev_lengths": np.array([3])}
+    name = writer.save_arrays("0.scores.npz", arrays | change)
+    writer._checksums.clear()  # as they were before records named them
+    metrics = Metrics(test_nll=1.0, zero_probability={"dev": 1, "test": 0})
+    writer.cell(record(scores=name, metrics=metrics))
+    run = store.read(path)
+    if whole:
+        assert run.scores(run.records[0]) is not None
+        return
+    with pytest.raises(StoreError, match=r"damaged \(they do not sum to the (dev|test) NLL"):
+        run.scores(run.records[0])
+    assert run.scores(run.records[0], altered=True) is not None
+
+
 @pytest.mark.parametrize("escape", ["../secret.npz", "sub/../../secret.npz", "..", ".", "", "sub/inside.npz"])
 def test_a_record_cannot_name_a_file_outside(escape: str, path: Path, tmp_path: Path) -> None:
     """A side file is a plain name in the run's own folder; anything else is as if it were not there."""

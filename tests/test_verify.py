@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
@@ -329,6 +330,9 @@ def test_scores_that_lack_a_document_are_named(
     found = differing(path)
     assert {("uniform@numpy", "data.documents.test"), ("uniform@numpy", "rank")} <= set(found)
     assert main(["verify", str(path)]) == 6
+    content = (store.side_folder(path) / "1.scores.npz").read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    edit(path, lambda record: record["side_files"].update({"1.scores.npz": digest}), cell=1)
     capsys.readouterr()
     assert main(["show", str(path)]) == 6
     (line,) = capsys.readouterr().err.splitlines()
