@@ -22,7 +22,8 @@ def read(
     """The newest run that the reference's results folder holds and that is wanted, its scores with it.
 
     reference: what git knows, with `:RUN` behind it for the run whose id starts so. folder: the results
-    folder of the working tree. into: an empty folder for copies. `UsageError` where there is no such run.
+    folder of the working tree. into: an empty folder for copies. Imported times are passed over: they hold
+    no scores. `UsageError` where there is no such run.
     """
     ref, _, start = reference.partition(":")
     here = folder.absolute()
@@ -32,7 +33,7 @@ def read(
         raise UsageError(f"{reference!r} is no file, no run and no git reference")
     names = [Path(name).name for name in listed(place, ref, inside) if name.endswith(".jsonl")]
     for name in sorted(names, reverse=True):
-        if not name.startswith(start):
+        if not name.startswith(start) or store.IMPORTED in name:
             continue
         copy = into / name
         copy.write_bytes(shown(place, f"{ref}:{inside}/{name}"))

@@ -305,6 +305,53 @@ def test_a_reference_is_a_baseline(capsys: pytest.CaptureFixture[str], results: 
     assert "'main:1999' holds no such run" in found["remarks"][0]
 
 
+def imported(capsys: pytest.CaptureFixture[str]) -> str:
+    """The id of a run that `harness import` made of one time, years after all others."""
+    stats = {"min": 1.0, "max": 1.0, "mean": 1.0, "stddev": 0.0, "median": 1.0, "rounds": 1}
+    file = {
+        "machine_info": {"python_version": "3.11.7", "system": "Linux", "machine": "x86_64", "cpu": {}},
+        "commit_info": {"id": "0" * 40, "dirty": False},
+        "benchmarks": [{"name": "b", "fullname": "b", "params": None, "stats": stats}],
+        "datetime": "2099-01-01T00:00:00+00:00",
+        "version": "5.2.3",
+    }
+    Path("times.json").write_text(json.dumps(file))
+    assert main(["import", "pytest-benchmark", "times.json"]) == 0
+    return Path(capsys.readouterr().out.partition(":")[0]).stem
+
+
+def test_imported_times_do_not_hide_the_baseline(capsys: pytest.CaptureFixture[str], results: Path) -> None:
+    """They are newer than the run and hold no scores: a reference and `latest` pass them over."""
+    run = run_of(results)
+    imported(capsys)
+    git("init", "-q", "-b", "main")
+    git("add", ".")
+    git("commit", "-qm", "x")
+    for what in ("main", "latest"):
+        code, found = gated(capsys, "--baseline", what, "--head", str(run.path))
+        assert (code, found["base"]) == (0, f"run {run.header.run_id}")
+
+
+def test_imported_times_alone_are_no_baseline(capsys: pytest.CaptureFixture[str], made: Path) -> None:
+    """Committed, the only run of the folder or named: exit 3 with the reason; as head they are a mistake."""
+    run = imported(capsys)
+    git("init", "-q", "-b", "main")
+    git("add", ".")
+    git("commit", "-qm", "x")
+    for what, said in (
+        ("main", f"'main' holds no such run in results: {run}"),
+        (f"main:{run}", f"'main:{run}' holds no such run in results: {run}"),
+        ("latest", f"run {run} is imported: it holds times alone, and no scores"),
+        (run, f"run {run} is imported: it holds times alone, and no scores"),
+        (f"results/{run}.jsonl", f"run {run} is imported: it holds times alone, and no scores"),
+    ):
+        code, found = gated(capsys, "--baseline", what)
+        assert (code, found["remarks"]) == (3, [f"no baseline: {said}"])
+    head = str(store.run_files(made)[0])
+    assert main(["gate", "--baseline", head, "--head", run]) == 2
+    assert "is imported" in capsys.readouterr().err
+
+
 def committed(ref: str, run: store.Run, name: str) -> tuple[Path, Path]:
     """Source and target of a copy of a run that only a commit still holds, its side files beside it."""
     git("checkout", "-q", ref, "--", "results")

@@ -76,6 +76,8 @@ class Asked:
             run = store.read(store.find(self.folder, what))
         else:
             run = committed.read(what, self.folder, self.scratch, self.wants)
+        if store.IMPORTED in run.header.run_id:
+            raise UsageError(f"run {run.header.run_id} is imported: it holds times alone, and no scores")
         options.warn(run.warnings)
         if not run.closed:
             options.warn([f"{run.path} is open: the run was interrupted or is still going on"])
