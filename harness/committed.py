@@ -11,19 +11,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness import store
-from harness.errors import UsageError
+from harness.errors import StoreError, UsageError
 from harness.record import Header
 from harness.store import Run
 
 
 def read(
-    reference: str, folder: Path, into: Path, wanted: Callable[[Header], bool] = lambda header: True
+    reference: str,
+    folder: Path,
+    into: Path,
+    wanted: Callable[[Header], bool] = lambda header: True,
+    passed_over: list[str] | None = None,
 ) -> Run:
     """The newest run that the reference's results folder holds and that is wanted, its scores with it.
 
     reference: what git knows, with `:RUN` behind it for the run whose id starts so. folder: the results
     folder of the working tree. into: an empty folder for copies. Imported times are passed over: they hold
-    no scores. `UsageError` where there is no such run.
+    no scores; so are files that are none of ours, with a line in passed_over. `UsageError` where there is
+    no such run.
     """
     ref, _, start = reference.partition(":")
     here = folder.absolute()
@@ -37,7 +42,14 @@ def read(
             continue
         copy = into / name
         copy.write_bytes(shown(place, f"{ref}:{inside}/{name}"))
-        run = store.read(copy)
+        try:
+            run = store.read(copy)
+        except StoreError as error:
+            if store.unreadable(copy, str(error)).state == "damaged":
+                raise
+            if passed_over is not None:
+                passed_over.append(f"{ref}:{name}: not a run file of harness; passed over")
+            continue
         if wanted(run.header):
             with_scores(run, place, ref, f"{inside}/{store.side_folder(copy).name}")
             return run

@@ -246,6 +246,20 @@ def scan(path: Path, form: type[R]) -> Scan[R]:
     return Scan(path, header, [records[cell] for cell in sorted(records)], closed, found, damaged)
 
 
+def unreadable(path: Path, error: str) -> Finding:
+    """A file without a header that can be read: torn at its start, damaged, or never ours."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError:
+        return Finding("damaged", error)
+    if len(lines) == 1 and (START.startswith(lines[0]) or lines[0].startswith(START)):
+        return Finding("torn", f"{path}: interrupted before its first line was whole; nothing was stored")
+    if not any(LINE.match(line) for line in lines):
+        return Finding("foreign", error)
+    other_schema = holds(lines[0]) and decode_line(lines[0])[0] == "header"
+    return Finding("foreign" if other_schema else "damaged", error)
+
+
 def keep(records: dict[int, R], record: R) -> None:
     """A cell counts once, by its first line: a run file is only appended to."""
     if record.cell in records:

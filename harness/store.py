@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -22,6 +22,7 @@ from harness.run_file import (
     read,
     scan,
     side_folder,
+    unreadable,
 )
 from harness.writer import NotContinued, Writer, closed_for
 
@@ -44,6 +45,7 @@ __all__ = [
     "resume",
     "run_files",
     "side_folder",
+    "unreadable",
     "write_whole",
 ]
 
@@ -116,16 +118,19 @@ def scan_all(folder: Path, form: type[R]) -> tuple[list[Scan[R]], list[str]]:
     return runs, problems
 
 
-def find(folder: Path, name: str) -> Path:
-    """A run by its path, its id, the start of its id, or `latest`: the newest that holds a cell."""
+def find(folder: Path, name: str, passed_over: list[str] | None = None) -> Path:
+    """A run by its path, its id, the start of its id, or `latest`: the newest that holds a cell.
+
+    passed_over: takes a line for each newer file that is none of ours, where `latest` is asked for.
+    """
     if name != "latest" and Path(name).is_file():
         return Path(name)
     files = run_files(folder)
-    if not files:
+    path = latest(files, [] if passed_over is None else passed_over) if name == "latest" else None
+    if path is not None:
+        return path
+    if not files or name == "latest":
         raise UsageError(f"no runs in {folder}: harness run makes one, --results names another folder")
-    if name == "latest":  # of what we ran: imported times hold no model to show, sample or compare
-        ours = [path for path in reversed(files) if IMPORTED not in path.stem]
-        return next((path for path in ours if holds_a_cell(path)), (ours or files[::-1])[0])
     found = [path for path in files if path.stem == name] or [
         path for path in files if path.stem.startswith(name)
     ]
@@ -137,17 +142,28 @@ def find(folder: Path, name: str) -> Path:
     return found[0]
 
 
-def holds_a_cell(path: Path) -> bool:
-    """Whether a run file holds a cell, by its second line; a damaged one counts, so that it is reported."""
-    try:
-        with path.open("rb") as file:
-            header, line = file.readline(), file.readline()
-        if not header.endswith(b"\n"):
-            return False  # interrupted before anything was stored
-        decode_line(header.rstrip(b"\n"))
-        return line.endswith(b"\n") and decode_line(line.rstrip(b"\n"))[0] == "cell"
-    except (OSError, ValueError, RecursionError, msgspec.MsgspecError):
-        return True
+def latest(files: Sequence[Path], passed_over: list[str]) -> Path | None:
+    """The newest run that holds a cell, else the newest, else the newest of the imported; None without one.
+
+    A damaged one counts, so that reading it says what is wrong; what never was a run file does not.
+    """
+    spare = []
+    for path in reversed([path for path in files if IMPORTED not in path.stem]):
+        try:
+            found = scan(path, Brief)
+        except StoreError as error:
+            finding = unreadable(path, str(error))
+            if finding.state == "foreign":
+                passed_over.append(f"{finding.text}; passed over")
+                continue
+            if finding.state == "damaged":
+                return path
+        else:
+            if found.records or found.damaged:
+                return path
+        spare.append(path)
+    imported = [path for path in reversed(files) if IMPORTED in path.stem]  # no model to show or compare
+    return next(iter([*spare, *imported]), None)
 
 
 def newest(folder: Path, identity: str) -> tuple[Path, Header] | None:

@@ -9,17 +9,14 @@ from pathlib import Path
 from harness.errors import StoreError
 from harness.record import SCHEMA, Record
 from harness.run_file import (
-    LINE,
-    START,
     Finding,
     Run,
     age,
     checksum,
-    decode_line,
-    holds,
     is_plain,
     read,
     side_folder,
+    unreadable,
 )
 from harness.store import run_files
 
@@ -75,20 +72,6 @@ def check_run(run: Run, report: Report) -> None:
     for record in run.records:
         report.findings += of_side_files(run, record, report)
     report.findings += left_over(run)
-
-
-def unreadable(path: Path, error: str) -> Finding:
-    """A file without a header that can be read: torn at its start, damaged, or never ours."""
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError:
-        return Finding("damaged", error)
-    if len(lines) == 1 and (START.startswith(lines[0]) or lines[0].startswith(START)):
-        return Finding("torn", f"{path}: interrupted before its first line was whole; nothing was stored")
-    if not any(LINE.match(line) for line in lines):
-        return Finding("foreign", error)
-    other_schema = holds(lines[0]) and decode_line(lines[0])[0] == "header"
-    return Finding("foreign" if other_schema else "damaged", error)
 
 
 def of_lines(run: Run) -> Iterator[Finding]:

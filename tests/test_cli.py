@@ -763,6 +763,26 @@ def test_show_of_damaged_side_files_keeps_the_figures(capsys: pytest.CaptureFixt
     assert nll[1] in shown.out
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "show",
+        "verify",
+        "export --to csv",
+        "report --rescore 0",
+        "sample uniform",
+        "compare uniform latest:count-bigram",
+    ],
+)
+def test_a_foreign_file_hides_no_run(capsys: pytest.CaptureFixture[str], names: str, words: str) -> None:
+    """A `.jsonl` of another program in the results folder: one warning, and the verb does its work."""
+    assert run("--models", "uniform,count-bigram", "--dataset", names) == 0
+    Path("results/events.jsonl").write_text('{"event":"x"}\n')
+    capsys.readouterr()
+    assert main(words.split()) == 0
+    assert capsys.readouterr().err.count("events.jsonl: not a run file of harness") == 1
+
+
 def test_an_error_of_our_own_is_no_verdict(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

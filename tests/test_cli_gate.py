@@ -305,6 +305,35 @@ def test_a_reference_is_a_baseline(capsys: pytest.CaptureFixture[str], results: 
     assert "'main:1999' holds no such run" in found["remarks"][0]
 
 
+def test_foreign_files_do_not_hide_the_baseline(capsys: pytest.CaptureFixture[str], results: Path) -> None:
+    """A `.jsonl` that is none of ours, here and in a commit: a warning each, and the newest run counts."""
+    run = run_of(results)
+    (results / "events.jsonl").write_text('{"event":"x"}\n')
+    git("init", "-q", "-b", "main")
+    git("add", ".")
+    git("commit", "-qm", "x")
+    assert main(["gate", "--baseline", "main", "--head", "latest"]) == 0
+    out, err = capsys.readouterr()
+    assert f"head (run {run.header.run_id}) against base (run {run.header.run_id})" in out
+    assert err.splitlines()[0] == (
+        "harness: warning: main:events.jsonl: not a run file of harness; passed over"
+    )
+    assert err.splitlines()[1].startswith("harness: warning: results/events.jsonl: not a run file of harness")
+    assert len(err.splitlines()) == 2
+
+
+def test_a_damaged_file_of_a_reference_is_exit_6(capsys: pytest.CaptureFixture[str], results: Path) -> None:
+    """The newest run of a commit whose header is not what was written is not passed over."""
+    run = run_of(results)
+    content = run.path.read_bytes().replace(b'"names"', b'"Names"', 1)
+    (results / "20990101T000000-damaged.jsonl").write_bytes(content)
+    git("init", "-q", "-b", "main")
+    git("add", ".")
+    git("commit", "-qm", "x")
+    assert main(["gate", "--baseline", "main", "--head", str(run.path)]) == 6
+    assert "the checksum does not hold" in capsys.readouterr().err
+
+
 def imported(capsys: pytest.CaptureFixture[str]) -> str:
     """The id of a run that `harness import` made of one time, years after all others."""
     stats = {"min": 1.0, "max": 1.0, "mean": 1.0, "stddev": 0.0, "median": 1.0, "rounds": 1}

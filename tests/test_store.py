@@ -358,8 +358,29 @@ def test_latest_passes_over_a_run_without_cells(complete: bool, folder: Path) ->
 def test_latest_is_a_damaged_run_where_it_is_the_newest(folder: Path) -> None:
     """It is not passed over in silence: reading it says what is wrong."""
     damaged = folder / "20260104T000000Z-dd.jsonl"
-    damaged.write_bytes(b"nothing\n")
-    assert store.find(folder, "latest") == damaged
+    whole = (folder / "20260103T000000Z-cc.jsonl").read_bytes()
+    for content in (whole.replace(b'"names"', b'"Names"', 1), whole[10:], whole.replace(b"mlp", b"mlq")):
+        damaged.write_bytes(content)
+        assert store.find(folder, "latest") == damaged
+
+
+@pytest.mark.parametrize("content", [b'{"event":"x"}\n', b"nothing\n", b"\x80\x04 binary"])
+def test_latest_passes_over_what_is_no_run_file(content: bytes, folder: Path) -> None:
+    """A line for each says so; a file that was interrupted in its first line holds nothing to speak of."""
+    (folder / "events.jsonl").write_bytes(content)
+    (folder / "torn.jsonl").write_bytes(b'{"checksum":"')
+    passed_over: list[str] = []
+    assert store.find(folder, "latest", passed_over) == folder / "20260103T000000Z-cc.jsonl"
+    (line,) = passed_over
+    assert line.startswith(f"{folder / 'events.jsonl'}: not a run file of harness (")
+    assert line.endswith("; passed over")
+
+
+def test_foreign_files_alone_are_no_runs(tmp_path: Path) -> None:
+    """`latest` of them is a mistake of the user's, as in an empty folder."""
+    (tmp_path / "events.jsonl").write_bytes(b'{"event":"x"}\n')
+    with pytest.raises(UsageError, match="no runs in"):
+        store.find(tmp_path, "latest")
 
 
 def test_latest_of_empty_runs_is_the_newest(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def command(
     if to not in known.exporters:
         raise UnknownName("format", to, known.exporters, where=" of --to")
     spec, folder = known.exporters[to], options.folder(results)
-    paths = dict.fromkeys(store.find(folder, name) for name in runs or ("latest",))
+    paths = dict.fromkeys(options.find(folder, name) for name in runs or ("latest",))
     found = [store.read(path) for path in paths]
     for run in found:
         options.warn(run.warnings)

@@ -113,6 +113,16 @@ def folder(given: Path | None) -> Path:
     return given if given is not None else settings.results_dir()
 
 
+def find(folder: Path, name: str) -> Path:
+    """The run of that name; files that `latest` passes over are warnings."""
+    from harness import store
+
+    passed_over: list[str] = []
+    path = store.find(folder, name, passed_over)
+    warn(passed_over)
+    return path
+
+
 def warn(lines: list[str]) -> None:
     """Warnings on stderr, one line each."""
     for line in lines:

@@ -71,14 +71,15 @@ class Asked:
         """A file, a run by its id or its beginning, else the newest run of a git reference."""
         from harness import committed, store
 
+        passed_over: list[str] = []
         named = what == "latest" or any(path.stem.startswith(what) for path in store.run_files(self.folder))
         if Path(what).is_file() or named:
-            run = store.read(store.find(self.folder, what))
+            run = store.read(store.find(self.folder, what, passed_over))
         else:
-            run = committed.read(what, self.folder, self.scratch, self.wants)
+            run = committed.read(what, self.folder, self.scratch, self.wants, passed_over)
         if store.IMPORTED in run.header.run_id:
             raise UsageError(f"run {run.header.run_id} is imported: it holds times alone, and no scores")
-        options.warn(run.warnings)
+        options.warn([*passed_over, *run.warnings])
         if not run.closed:
             options.warn([f"{run.path} is open: the run was interrupted or is still going on"])
         return run

@@ -105,7 +105,7 @@ def fetch(name: str, run: str, results: Path | None, plugins: Sequence[Path]) ->
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is loaded: see environment
     from harness import notebook, program, registry, selection, store
 
-    found = store.read(store.find(options.folder(results), run))
+    found = store.read(options.find(options.folder(results), run))
     options.warn(found.warnings)
     record = pick(found, name)
     known = registry.discover(plugins)

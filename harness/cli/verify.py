@@ -66,7 +66,7 @@ def command(
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is loaded: see environment
     from harness import registry, store, store_check, verify
 
-    found = store.read(store.find(options.folder(results), "latest" if run is None else run))
+    found = store.read(options.find(options.folder(results), "latest" if run is None else run))
     whole = store_check.Report()
     store_check.check_run(found, whole)
     options.warn([finding.text for finding in whole.findings if finding.state in ("damaged", "torn")])
