@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import runs
 
 from harness import notebook, registry, store, store_check
 from harness.cli import VERBS, entry, main
@@ -535,18 +536,43 @@ def test_an_interrupted_run_stays_open_and_readable(names: str, plugin: str) -> 
 
 def test_a_reader_that_leaves_is_no_error() -> None:
     """`harness list models | true`: the pipe is closed, exit 0 and not a word on stderr."""
+    assert unread("list", "models") == (0, b"")
+
+
+@pytest.mark.parametrize("unbuffered", [False, True])
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["gate", "--baseline", "results/better.jsonl", "--head", "results/worse.jsonl"], 1),
+        (["list", "nothing"], 2),
+        (["gate"], 3),
+        (["verify", "--store", "--results", "damaged"], 6),
+    ],
+)
+def test_a_reader_that_leaves_changes_no_answer(words: list[str], code: int, unbuffered: bool) -> None:
+    """The exit code is that of the same command with a reader, whether stderr is read or gone too."""
+    runs.write(runs.run(1, runs.record(), run_id="better"))
+    runs.write(runs.run(2, runs.failed(), run_id="worse"))
+    damaged = runs.write(runs.run(3, runs.record(), folder=Path("damaged")))
+    damaged.write_bytes(damaged.read_bytes().replace(b"names", b"Names"))
+    with_reader = subprocess.run([sys.executable, "-m", "harness", *words], capture_output=True, check=False)
+    assert with_reader.returncode == code
+    assert unread(*words, unbuffered=unbuffered) == (code, with_reader.stderr)
+    assert unread(*words, unbuffered=unbuffered, all_gone=True) == (code, b"")
+
+
+def unread(*words: str, all_gone: bool = False, unbuffered: bool = False) -> tuple[int, bytes]:
+    """The exit code and stderr of a command whose stdout, or both, nobody reads from the start."""
     code = "import sys; sys.stdin.read(1); from harness.cli import entry; entry()"
-    command = [sys.executable, "-c", code, "list", "models"]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as child:
+    command = [sys.executable, *["-u"] * unbuffered, "-c", code, *words]
+    stderr = subprocess.STDOUT if all_gone else subprocess.PIPE
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr) as child:
         assert child.stdin is not None
         assert child.stdout is not None
-        assert child.stderr is not None
         child.stdout.close()
         child.stdin.close()  # only now does it start
-        assert child.stderr.read() == b""
-        assert child.wait() == 0
+        said = child.stderr.read() if child.stderr is not None else b""
+        return child.wait(), said
 
 
 def test_a_closed_stderr_is_no_error() -> None:

@@ -167,9 +167,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         stored = "; finished cells are stored" if given[:1] and given[0] in STORING else ""
         return fail(f"interrupted{stored}", INTERRUPTED)
-    except SystemExit:  # click's answer to a reader that has gone: nothing is left to say
-        forget_stdout()
-        return 0
     except ValueError:  # what `open` makes of it
         if not any("\0" in argument for argument in given):
             raise
@@ -197,22 +194,12 @@ def fail(text: str, code: int) -> int:
     return code
 
 
-def open_streams() -> None:
-    """Let a standard stream that the caller has closed (`2>&-`) lead nowhere.
-
-    Else the next file that is opened would be number 2, and what libraries say on stderr would stand in it.
-    """
-    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(number, True)  # a program that we start has the same trouble
-    os.close(number)
-    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115  (open as long as we are)
-
-
 def entry() -> None:
     """The console script. What `main` does not expect has an exit code of its own: 1 is the gate's FAIL."""
-    open_streams()
+    from harness.cli import pipes
+
+    pipes.open_streams()
+    pipes.outlive_readers()  # click's answer to a broken pipe is exit 1, whatever the verb's would be
     try:
         code = main()
     except Exception:
