@@ -213,6 +213,33 @@ def test_mistakes_are_exit_2(
     assert said in err
 
 
+THRESHOLDS = ["nll-worse", "seed-sd", "train-slower", "evaluate-slower", "sample-slower", "memory-larger"]
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("name", THRESHOLDS)
+def test_a_threshold_is_a_finite_number(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, results: Path, name: str, value: str
+) -> None:
+    """As a flag, in harness.toml or in a variable: exit 2 and one line, before anything is run."""
+    key = name.replace("-", "_")
+    gate = ["gate", "--baseline", "latest"]
+    assert main([*gate, f"--{name}", value]) == 2
+    Path("harness.toml").write_text(f"[gate]\n{key} = {value}\n")
+    assert main(gate) == 2
+    Path("harness.toml").unlink()
+    monkeypatch.setenv(f"HARNESS_GATE_{key.upper()}", value)
+    assert main(gate) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert [
+        place in line for place, line in zip((f"--{name}", f"[gate] {key}", key.upper()), lines, strict=True)
+    ]
+    assert all("is no finite number" in line or "is not in the range" in line for line in lines)
+    assert len(store.run_files(results)) == 1
+
+
 def test_the_commands_of_the_readme(capsys: pytest.CaptureFixture[str], results: Path) -> None:
     """The first one gates; the second one asks for two environments, and names the one that is missing."""
     text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")

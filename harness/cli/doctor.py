@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 @click.option(
     "--within",
     metavar="W",
-    type=click.FloatRange(min=0),
+    type=options.Finite(min=0),
     help="How far an explanation may be away.  [default: half of your last digit]",
 )
 @options.plugin

@@ -10,8 +10,8 @@ import click
 from harness.cli import completion, options
 from harness.errors import UsageError
 
-share = click.FloatRange(0, 10, min_open=True)
-nats = click.FloatRange(0, 100, min_open=True)
+share = options.Finite(0, 10, min_open=True)
+nats = options.Finite(0, 100, min_open=True)
 
 
 @click.command("gate")
@@ -60,7 +60,7 @@ nats = click.FloatRange(0, 100, min_open=True)
     "--seed-sd",
     default=0.003,
     show_default=True,
-    type=click.FloatRange(min=0),
+    type=options.Finite(0, 100),
     help="Standard deviation of the NLL over seeds, where the runs show no larger one.",
 )
 @click.option("--train-slower", default=0.05, show_default=True, type=share, help="Share that is tolerated.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,18 @@ import click
 
 if TYPE_CHECKING:
     from harness.report import View
+
+
+class Finite(click.FloatRange):
+    """A number of a range that holds neither `nan`, which every comparison lets pass, nor `inf`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """A float; click's error where it is none of the range."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is no finite number.", param, ctx)
+        return number
+
 
 plugin = click.option(
     "--plugin",
