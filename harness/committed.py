@@ -35,7 +35,8 @@ def read(
     place = next((parent for parent in here.parents if parent.is_dir()), here)  # it may be there in REF alone
     inside = f"./{here.relative_to(place).as_posix()}"
     if not known(ref, place):
-        raise UsageError(f"{reference!r} is no file, no run and no git reference")
+        why = "" if in_repository(place) else f": {folder} is not inside a git repository"
+        raise UsageError(f"{reference!r} is no file, no run and no git reference{why}")
     names = [Path(name).name for name in listed(place, ref, inside) if name.endswith(".jsonl")]
     for name in sorted(names, reverse=True):
         if not name.startswith(start) or store.IMPORTED in name:
@@ -69,8 +70,18 @@ def with_scores(run: Run, place: Path, ref: str, inside: str) -> None:
 
 def known(ref: str, place: Path) -> bool:
     """Whether git knows a commit of that name there."""
+    return works(place, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+
+
+def in_repository(place: Path) -> bool:
+    """Whether a folder belongs to a repository, as far as git can say."""
+    return works(place, "rev-parse", "--git-dir")
+
+
+def works(place: Path, *words: str) -> bool:
+    """Whether a command of git ends well."""
     try:
-        git(place, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+        git(place, *words)
     except (OSError, subprocess.SubprocessError):
         return False
     return True

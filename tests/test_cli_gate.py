@@ -233,9 +233,8 @@ def test_a_threshold_is_a_finite_number(
     out, err = capsys.readouterr()
     assert out == ""
     lines = err.splitlines()
-    assert [
-        place in line for place, line in zip((f"--{name}", f"[gate] {key}", key.upper()), lines, strict=True)
-    ]
+    places = (f"'--{name}'", f"harness.toml: gate.{key}:", f"HARNESS_GATE_{key.upper()}:")
+    assert all(place in line for place, line in zip(places, lines, strict=True))
     assert all("is no finite number" in line or "is not in the range" in line for line in lines)
     assert len(store.run_files(results)) == 1
 
@@ -330,6 +329,22 @@ def test_a_reference_is_a_baseline(capsys: pytest.CaptureFixture[str], results: 
     code, found = gated(capsys, "--baseline", "main:1999", "--head", str(head))
     assert code == 3
     assert "'main:1999' holds no such run" in found["remarks"][0]
+
+
+def test_a_results_folder_outside_of_the_repository_is_said(
+    capsys: pytest.CaptureFixture[str], results: Path, tmp_path: Path
+) -> None:
+    """The reference is one of the folder's own repository: where it has none, that is said."""
+    git("init", "-q", "-b", "main")
+    git("add", ".")
+    git("commit", "-qm", "x")
+    elsewhere = tmp_path / "elsewhere"
+    code, found = gated(capsys, "--baseline", "main", "--results", str(elsewhere))
+    assert code == 3
+    no = "is no file, no run and no git reference"
+    assert found["remarks"] == [f"no baseline: 'main' {no}: {elsewhere} is not inside a git repository"]
+    code, found = gated(capsys, "--baseline", "mane")
+    assert (code, found["remarks"]) == (3, [f"no baseline: 'mane' {no}"])
 
 
 def test_foreign_files_do_not_hide_the_baseline(capsys: pytest.CaptureFixture[str], results: Path) -> None:
