@@ -20,7 +20,7 @@ from harness.split import Split
 
 torch = pytest.importorskip("torch")
 
-from harness_plugins import mlp, mlp_seeds  # noqa: E402  # after the skip
+from harness_plugins import mlp, mlp_seeds, mlp_torch  # noqa: E402  # after the skip
 from harness_plugins.mlp_torch import MlpTorch  # noqa: E402
 
 SMALL = "context=3,embedding=4,hidden=12,batch=16"
@@ -151,7 +151,7 @@ def test_by_pairs_and_by_rows_is_one_step(
         trials = [Trial(seed, steps=1) for seed in range(3)]
         stacks: list[mlp_seeds.Stack] = []
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(mlp_seeds, "train_seeds", lambda found, *rest: stacks.extend(found) or [])
+            patch.setattr(mlp_torch, "train_ahead", lambda found, *rest: stacks.extend(found) or [])
             ones[0].fit_seeds(parts.train, parts.dev.corpus, trials)
         return stacks[0].steps([0.0]), stacks[0].slopes
 

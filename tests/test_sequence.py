@@ -18,12 +18,9 @@ from harness.errors import UsageError  # noqa: E402
 from harness.plan import open_data  # noqa: E402
 from harness_plugins import sequence  # noqa: E402
 from harness_plugins.document_batches import text_windows  # noqa: E402
+from harness_plugins.optimizers import decayed  # noqa: E402
 from harness_plugins.prefix_tree import tree_batches  # noqa: E402
-from harness_plugins.sequence import (  # noqa: E402
-    Dropout,
-    decayed,
-    rows_of,
-)
+from harness_plugins.sequence import Dropout, rows_of  # noqa: E402
 from harness_plugins.training import learning_rate  # noqa: E402
 
 F: Any = torch.nn.functional

@@ -61,6 +61,14 @@ class BlockModel(SequenceModel):
             batch = Rows(inputs, targets, inside & (at >= fresh[chosen, None]))
             yield batch, batch.targets
 
+    def longest(self, train: Corpus) -> int:
+        """`block`: longer documents are cut."""
+        return min(super().longest(train), int(self.config["block"]))
+
+    def cut(self, train: Corpus) -> bool:
+        """As in `batches`: where nodes of a tree would be too many."""
+        return int(train.lengths.max(initial=0)) > min(int(self.config["block"]), SHORT)
+
     def may_share(self, train: Corpus) -> bool:
         """Whether a random batch may be read as a tree: loss and gradients are those of its padded rows.
 

@@ -34,11 +34,16 @@ def documents(n: int, batch: int, rng: np.random.Generator) -> Iterator[Ints]:
         yield rng.integers(0, n, batch)
 
 
+def text_starts(train: Corpus, block: int, batch: int, rng: np.random.Generator) -> Iterator[Ints]:
+    """Endless batches (B,) of where windows of running text begin."""
+    while True:
+        yield rng.integers(0, train.targets - block + 1, batch)
+
+
 def text_windows(train: Corpus, block: int, batch: int, rng: np.random.Generator) -> Iterator[Rows]:
     """Endless batches of windows of running text, all of whose targets count."""
     block = min(block, train.targets)
-    while True:
-        start = rng.integers(0, train.targets - block + 1, batch)
+    for start in text_starts(train, block, batch, rng):
         at = start[:, None] + np.arange(block)  # (B, T)
         inputs, targets = train.tokens[at].astype(np.int64), train.tokens[at + 1].astype(np.int64)
         yield Rows(inputs, targets, np.ones(at.shape, bool))

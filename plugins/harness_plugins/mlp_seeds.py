@@ -7,9 +7,7 @@ Axes: R seeds, N rows of a batch, H hidden, E embedding, V characters.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,15 +15,15 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from harness import Corpus, Diverged, Trial, WindowModel
 from harness.contract import Config, Ints
 from harness_plugins import mlp
-from harness_plugins.training import Curve, learning_rate
+from harness_plugins.optimizers import optimizer
+from harness_plugins.training import learning_rate
 from harness_plugins.weighted_contexts import Contexts
 
 Tensor = torch.Tensor
-READ_EVERY = 100  # steps, as in the loop of one seed
-MOST_KEPT = 2**24  # numbers in a table of what follows each context
+MOST_KEPT = 2**24  # numbers in a table of what follows each context …
+MOST_ON_DEVICE = 2**28  # … and there, where nothing else would do: a gigabyte
 
 tanh_backward = torch.ops.aten.tanh_backward
 
@@ -50,65 +48,88 @@ class Stack:
         windows: Tensor,
         targets: Tensor | Contexts,
         config: Config,
+        *,
+        plain: bool = False,
     ) -> None:
         """starts, batches: of each seed; windows (positions, context) and targets (positions,) of train.
 
         Batches of contexts are numbers of the distinct ones, whose windows (U, context) these are then.
+        The stack is where the windows are. plain: nothing that saves work by looking at what was drawn.
         """
-        self.config, self.windows, self.targets = config, windows, targets
-        self.once = not isinstance(targets, Tensor) and config["normalize"] != "batch"
-        self.following = None if isinstance(targets, Tensor) else table(targets, starts[0]["b2"].size)
+        device = windows.device
+        self.config, self.windows, self.targets, self.plain = config, windows, targets, plain
+        self.once = not isinstance(targets, Tensor) and config["normalize"] != "batch" and not plain
+        self.following = None if isinstance(targets, Tensor) else table(targets, starts[0]["b2"].size, device)
         self.batches, self.r = batches, len(starts)
         arrays = {
-            name: torch.from_numpy(np.stack([start[name] for start in starts]).astype(np.float32))
+            name: torch.from_numpy(np.stack([start[name] for start in starts]).astype(np.float32)).to(device)
             for name in starts[0]
         }
         rows = arrays["C"].shape[1]
-        self.row_of_seed = (torch.arange(self.r) * rows)[:, None, None]  # of C laid flat (R·V, E)
+        self.row_of_seed = (torch.arange(self.r, device=device) * rows)[
+            :, None, None
+        ]  # of C laid flat (R·V, E)
         learnt = {name: value for name, value in arrays.items() if name not in ("mean", "variance")}
         flat = torch.cat([value.flatten() for value in learnt.values()])  # one tensor, one call to move it
         flat.grad = torch.zeros_like(flat)
         self.weights, self.slopes = arrays | views(flat, learnt), views(flat.grad, learnt)
-        self.optimizer = optimizer(flat, config)
+        self.rate = torch.zeros((), device=device)
+        self.optimizer = optimizer([flat], config, self.rate)
         self.done = np.zeros(self.r, np.int64)  # targets
 
     def params(self) -> list[dict[str, NDArray[Any]]]:
         """Those of each seed."""
-        arrays = {name: value.numpy() for name, value in self.weights.items()}
+        arrays = {name: value.cpu().numpy() for name, value in self.weights.items()}
         return [{name: value[seed].copy() for name, value in arrays.items()} for seed in range(self.r)]
 
-    @torch.inference_mode()
     def steps(self, spent: Sequence[float]) -> list[float]:
         """A step at each of these shares of the budget; the last batch's mean NLL of each seed."""
-        losses = torch.zeros(self.r)
-        for number, share in enumerate(spent, 1):
+        for share in spent:
             chosen = [next(batch) for batch in self.batches]
             index, weight = side_by_side(chosen, once=self.once)  # (R, N), (R, N, 1)
-            wanted = self.wanted(index)
-            logits = self.gradients(self.windows[index], wanted, weight)
-            for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(self.config, share)
-            self.optimizer.step()
+            self.rate.fill_(learning_rate(self.config, share))
+            last = self.step(index.to(self.windows.device), weight.to(self.windows.device))
             self.done += [len(batch) for batch in chosen]
-            if number == len(spent):
-                losses = -(F.log_softmax(logits, 2) * wanted * weight).sum(dim=(1, 2))
-        return losses.tolist()
+        losses: list[float] = self.loss(*last).tolist()
+        return losses
+
+    @torch.inference_mode()
+    def step(self, index: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A step on rows index (R, N), weight (R, N, 1) of each in the mean; what `loss` is asked with."""
+        wanted = self.wanted(index)
+        logits = self.gradients(self.windows[index], wanted, weight)
+        self.optimizer.step()
+        return logits, wanted, weight
+
+    def step_of_equals(self, index: Tensor, count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`step` where no row is padding."""
+        return self.step(index, self.rate.new_full((self.r, index.shape[1], 1), 1 / index.shape[1]))
+
+    def step_of_padded(self, index: Tensor, count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`step` where of each seed (R, N) the first `count` (R,) rows are real."""
+        real = torch.arange(index.shape[1], device=index.device) < count[:, None]  # (R, N)
+        return self.step(index, (real / count[:, None])[:, :, None])
+
+    @torch.inference_mode()
+    def loss(self, logits: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
+        """The mean NLL of each seed (R,)."""
+        return -(F.log_softmax(logits, 2) * wanted * weight).sum(dim=(1, 2))
 
     def wanted(self, index: Tensor) -> Tensor:
         """What follows these rows (R, N) -> (R, N, V): one character each, or the shares of all that does."""
         v = self.weights["b2"].shape[1]
         if isinstance(self.targets, Tensor):
             targets = self.targets[index][:, :, None]  # (R, N, 1)
-            return torch.zeros(*index.shape, v).scatter_(2, targets, 1.0)
+            return torch.zeros(*index.shape, v, device=index.device).scatter_(2, targets, 1.0)
         if self.following is not None:
             return self.following[index]
-        drawn = index.flatten().numpy()
+        drawn = index.flatten().cpu().numpy()
         rows, following, share = self.targets.pairs(drawn, np.ones_like(drawn))
         shares = torch.zeros(len(drawn), v)
         shares[torch.from_numpy(rows), torch.from_numpy(following)] = torch.from_numpy(
             share * len(drawn)
         ).float()
-        return shares.view(*index.shape, v)
+        return shares.view(*index.shape, v).to(index.device)
 
     def gradients(self, windows: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
         """Set the gradients of the batch (R, N, context), (R, N, V); returns its logits (R, N, V).
@@ -116,7 +137,8 @@ class Stack:
         weight (R, N, 1): of each row in the mean, 0 for padding.
         """
         w, g = self.weights, self.slopes
-        by_pairs = windows.shape[1] > 2 * w["C"].shape[1]  # fewer pairs (position, token) than rows
+        # are there fewer pairs (position, token) than rows?
+        by_pairs = windows.shape[1] > 2 * w["C"].shape[1] and not self.plain
         layer = (self.products if by_pairs else self.rows)(windows)
         raw = layer.raw  # (R, N, H)
         if "gain" in w:
@@ -148,7 +170,7 @@ class Stack:
     def bias(self) -> Tensor:
         """Of the first layer (R, 1, H); batch normalisation has its own."""
         shape = (self.r, 1, self.weights["W1"].shape[2])
-        return self.weights["b1"][:, None] if "b1" in self.weights else torch.zeros(shape)
+        return self.weights["b1"][:, None] if "b1" in self.weights else self.rate.new_zeros(shape)
 
     def rows(self, windows: Tensor) -> FirstLayer:
         """The first layer row by row."""
@@ -190,18 +212,23 @@ class Stack:
 
 
 def tanh_(x: Tensor) -> Tensor:
-    """tanh x = 2σ(2x) − 1, in place: twice as quick here as torch's own, and as exact beside 1."""
-    return x.mul_(2).sigmoid_().mul_(2).sub_(1)
+    """tanh x = 2σ(2x) − 1, in place: on a CPU twice as quick as torch's own, and as exact beside 1."""
+    return x.tanh_() if x.is_cuda else x.mul_(2).sigmoid_().mul_(2).sub_(1)
 
 
-def table(contexts: Contexts, v: int) -> Tensor | None:
+def keeps(contexts: Contexts, v: int, device: torch.device) -> bool:
+    """Whether there is room for a `table`."""
+    return len(contexts.windows) * v <= (MOST_KEPT if device.type == "cpu" else MOST_ON_DEVICE)
+
+
+def table(contexts: Contexts, v: int, device: torch.device) -> Tensor | None:
     """The shares of what follows every context (U, V); None where that is too much to keep."""
-    if len(contexts.windows) * v > MOST_KEPT:
+    if not keeps(contexts, v, device):
         return None
     rows = np.repeat(np.arange(len(contexts.windows)), np.diff(contexts.first))
     found = np.zeros((len(contexts.windows), v), np.float32)
     found[rows, contexts.following] = contexts.counts / contexts.total[rows]
-    return torch.from_numpy(found)
+    return torch.from_numpy(found).to(device)
 
 
 def side_by_side(batches: Sequence[Ints], *, once: bool = False) -> tuple[Tensor, Tensor]:
@@ -228,67 +255,3 @@ def views(flat: Tensor, shaped: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The parts of a vector, shaped as these are."""
     parts = torch.split(flat, [value.numel() for value in shaped.values()])
     return {name: part.view_as(shaped[name]) for name, part in zip(shaped, parts, strict=True)}
-
-
-def optimizer(flat: Tensor, config: Config) -> torch.optim.Optimizer:
-    """As for one seed: both kinds move each number by itself."""
-    if config["optimizer"] == "adamw":
-        betas, decay = (0.9, config["beta2"]), config["weight_decay"]
-        return torch.optim.AdamW([flat], betas=betas, weight_decay=decay, fused=True)
-    return torch.optim.SGD([flat], fused=True)
-
-
-def train_seeds(
-    stacks: Sequence[Stack], models: Sequence[WindowModel], dev: Corpus, trials: Sequence[Trial]
-) -> list[dict[str, NDArray[Any]]]:
-    """The loop: each stack in a thread of its own, all of them at the same step at a checkpoint.
-
-    models: one a seed, to be measured there. A seed whose loss is no longer finite is carried along,
-    and does not touch the others; `Diverged` where none is left.
-    """
-    first, curve = trials[0], Curve(trials[0], dev)
-    taken, ahead, losses = 0, list[float](), list[float]()  # steps; shares of the budget at those to come
-
-    def advance() -> None:
-        nonlocal taken, ahead, losses
-        shares, ahead = ahead, []
-        taken += len(shares)
-        losses = [loss for found in pool.map(lambda stack: stack.steps(shares), stacks) for loss in found]
-        if not any(map(math.isfinite, losses)):
-            raise Diverged(f"loss is {losses[0]} after {taken} steps, and so with every seed")
-
-    def tell() -> None:
-        done = np.concatenate([stack.done for stack in stacks])
-        for trial, targets, loss in zip(trials, done, losses, strict=True):
-            shown = {"loss": loss} if math.isfinite(loss) else {}
-            trial.progress(targets, targets * (trial.steps or 0) // taken, **shown)
-
-    def point() -> None:
-        for model, params in zip(models, parameters(stacks), strict=True):
-            model.params = params
-        curve.point(models[0])
-        for model, trial in zip(models[1:], trials[1:], strict=True):
-            trial.checkpoint(model)
-
-    with ThreadPoolExecutor(len(stacks)) as pool:
-        while not first.should_stop():
-            due = curve.due()
-            if ahead and (due or (taken + len(ahead)) % READ_EVERY == 0):
-                advance()
-                if taken % READ_EVERY == 0:
-                    tell()
-            if due:
-                point()
-            ahead.append(first.spent())
-        if ahead:
-            advance()
-    if taken:
-        tell()
-    if curve.due(finished=True):
-        point()
-    return parameters(stacks)
-
-
-def parameters(stacks: Sequence[Stack]) -> list[dict[str, NDArray[Any]]]:
-    """Those of every seed in turn."""
-    return [params for stack in stacks for params in stack.params()]

@@ -22,8 +22,12 @@ from harness import Corpus, Diverged, Trial
 from harness.contract import Config, Floats, Ints
 from harness.corpus import unique_rows
 from harness.torch_model import TorchModel, as_array
-from harness_plugins.document_batches import Nodes, Rows, documents, text_windows
-from harness_plugins.prefix_tree import PrefixTree, tree_batches
+from harness_plugins.captured import Captured, tables
+from harness_plugins.document_batches import Nodes, Rows, documents, text_starts, text_windows
+from harness_plugins.fixed_rows import Pieces
+from harness_plugins.optimizers import descent
+from harness_plugins.prefix_tree import PrefixTree, neighbour_batches, sorted_rows, tree_batches
+from harness_plugins.steps_ahead import kept, train_ahead
 from harness_plugins.training import Curve, learning_rate
 
 Tensor = torch.Tensor
@@ -86,20 +90,19 @@ class SequenceModel(TorchModel):
 
     def fit(self, train: Corpus, dev: Corpus, trial: Trial) -> None:
         """AdamW over batches of documents until the budget ends; dev may say which weights to keep."""
-        module = self.start()
+        module, curve = self.start(), Curve(trial, dev)
         with self.few_threads(trial):
-            self.train(module, train, dev, trial)
+            if self.device == "cpu" or not self.capturable(train):
+                self.train(module, train, curve, trial)
+            else:
+                (self.params,) = train_ahead([self.captured(module, train)], [self], curve, [trial])
+        if self.config["early_stopping"] and curve.best[1]:
+            self.params = dict(curve.best[1])
 
-    def train(self, module: Network, train: Corpus, dev: Corpus, trial: Trial) -> None:
-        """The loop."""
-        config = self.config
-        optimizer = torch.optim.AdamW(
-            decayed(module, config["weight_decay"], everything=config["decay"] == "all"),
-            betas=(config["beta1"], config["beta2"]),
-            eps=1e-8,
-            fused=True,
-        )
-        curve = Curve(trial, dev)
+    def train(self, module: Network, train: Corpus, curve: Curve, trial: Trial) -> None:
+        """The loop, step by step."""
+        rate = torch.zeros((), device=self.device)
+        descend = descent(module, self.config, rate)
         total = round((trial.steps or 0) * self.targets_a_step(train))
         done = 0
         for count, (batch, size) in enumerate(self.batches(train)):
@@ -109,14 +112,8 @@ class SequenceModel(TorchModel):
                 self.keep()
                 curve.point(self)
             loss = self.loss(module, batch) / size
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
-            if config["clip"] > 0:
-                nn.utils.clip_grad_norm_(module.parameters(), config["clip"], foreach=True)
-            rate = learning_rate(config, trial.spent())
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            optimizer.step()
+            rate.fill_(learning_rate(self.config, trial.spent()))
+            descend(loss)
             done += batch.targets
             if count % 20 == 0:  # reading the loss waits for the device
                 value = loss.item()
@@ -127,8 +124,57 @@ class SequenceModel(TorchModel):
         self.keep()
         if curve.due(finished=True):
             curve.point(self)
-        if config["early_stopping"] and curve.best[1]:
-            self.params = dict(curve.best[1])
+
+    def capturable(self, train: Corpus) -> bool:
+        """Whether batches may be rows of one shape: a tree of prefixes has another shape each time.
+
+        A batch of trees is one of rows with the same gradient, unless dropout falls on a prefix.
+        """
+        config = self.config
+        dropped = sum(config.get(name, 0) for name in ("dropout", "input_dropout", "attention_dropout"))
+        return train.kind == "text" or config["batches"] == "random" or dropped == 0 or self.cut(train)
+
+    def longest(self, train: Corpus) -> int:
+        """Characters of the longest piece in which the training text is read."""
+        if train.kind == "text":
+            return min(int(self.config["block"]), train.targets)
+        return int(train.lengths.max(initial=1))
+
+    def cut(self, train: Corpus) -> bool:
+        """Whether documents are too long to be read as a tree, and drawn in pieces instead."""
+        return False
+
+    def captured(self, module: Network, train: Corpus) -> Captured:
+        """The same steps without the host, on padded rows."""
+        config, rate = self.config, torch.zeros((), device=self.device)
+        descend, mean = descent(module, config, rate), None
+        pieces = Pieces(train, self.longest(train), self.device)
+        batch = config["windows" if train.kind == "text" else "batch"]
+        if train.kind == "text":
+            numbers = text_starts(train, pieces.width, batch, self.rng)
+        elif config["batches"] == "random" or self.cut(train):
+            numbers = documents(len(pieces.counts) - 1, batch, self.rng)
+        else:
+            mean, order = self.targets_a_step(train), sorted_rows(train)[2]
+            numbers = map(order.take, neighbour_batches(len(train), batch, config["neighbours"], self.rng))
+
+        def step(chosen: Tensor, count: Tensor) -> tuple[Tensor]:
+            inputs, targets, mask = pieces.rows(chosen[0])  # (B, T)
+            logits, _ = module(inputs)  # (B, T, V)
+            nll = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+            loss = (nll * mask.flatten()).sum() / (count[0] if mean is None else mean)
+            descend(loss)
+            return (loss.detach()[None],)
+
+        return Captured(
+            tables([pieces.tables(numbers, batch)], rate.device),
+            step,
+            lambda loss: loss,
+            rate,
+            lambda share: learning_rate(config, share),
+            lambda: kept(self),
+            generators=[self.generator],
+        )
 
     def start(self) -> Network:
         """A network with initial weights from this model's own generator."""
@@ -140,6 +186,7 @@ class SequenceModel(TorchModel):
         for part in module.modules():
             if isinstance(part, Dropout):
                 part.generator = generator
+        self.generator = generator
         assert isinstance(module, Network)
         return module.train()
 
@@ -225,15 +272,3 @@ def rows_of(known: Ints, wanted: Ints) -> Ints | None:
     at[which[: len(known)]] = np.arange(len(known))
     found: Ints = at[which[len(known) :]]
     return None if (found < 0).any() else found
-
-
-def decayed(module: nn.Module, weight_decay: float, *, everything: bool) -> list[dict[str, Any]]:
-    """Weights decay; biases, gains and embeddings, whose size carries meaning, do not (or everything)."""
-    if everything:
-        return [{"params": list(module.parameters()), "weight_decay": weight_decay}]
-    embeddings = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
-    decay: list[nn.Parameter] = []
-    keep: list[nn.Parameter] = []
-    for parameter in module.parameters():
-        (decay if parameter.ndim > 1 and id(parameter) not in embeddings else keep).append(parameter)
-    return [{"params": decay, "weight_decay": weight_decay}, {"params": keep, "weight_decay": 0.0}]

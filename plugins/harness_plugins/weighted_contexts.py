@@ -64,18 +64,30 @@ class Contexts:
         return wanted
 
 
+def stretches(targets: int, size: int, rng: np.random.Generator) -> Iterator[Array]:
+    """Endless tables (DRAWN_AHEAD, size): rows of numbers of targets, from 0 to `targets`, ascending.
+
+    All targets are cut into `size` equal stretches, of each of which a row has one. With as many stretches
+    as targets a row is all of them.
+    """
+    while True:
+        yield (np.arange(size) + rng.random((DRAWN_AHEAD, size))) * (targets / size)
+
+
+def context_of(contexts: Contexts) -> NDArray[np.int32]:
+    """The context of each target (N,), in the order of contexts."""
+    return np.repeat(np.arange(len(contexts.total), dtype=np.int32), contexts.total)
+
+
 def context_batches(contexts: Contexts, size: int, rng: np.random.Generator) -> Iterator[Ints]:
     """Endless batches (size,) of contexts in ascending order, each as often as it was drawn.
 
-    The targets of train, sorted by context, are cut into `size` equal stretches, each of which gives the
-    context of one of its targets: a context that makes up a hundredth of train makes up a hundredth of
-    every batch. With as many stretches as targets a batch is all of train.
+    The targets of train, sorted by context, give the context of one target of each of their stretches: a
+    context that makes up a hundredth of train makes up a hundredth of every batch.
     """
-    context_of = np.repeat(np.arange(len(contexts.total), dtype=np.int32), contexts.total)  # (N,)
-    last = len(context_of) - 1
-    while True:
-        at = (np.arange(size) + rng.random((DRAWN_AHEAD, size))) * ((last + 1) / size)  # a target's number
-        yield from context_of[np.minimum(at.astype(np.int64), last)].astype(np.int64)
+    of = context_of(contexts)
+    for numbers in stretches(len(of), size, rng):
+        yield from of[np.minimum(numbers.astype(np.int64), len(of) - 1)].astype(np.int64)
 
 
 def merged(drawn: Ints) -> tuple[Ints, Ints]:

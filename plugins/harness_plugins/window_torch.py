@@ -15,12 +15,13 @@ from torch.nn import functional as F
 from harness import Corpus, Diverged, Trial, WindowModel
 from harness.contract import Floats, Ints
 from harness.torch_model import TorchModel
+from harness_plugins.captured import Captured, equal, tables
+from harness_plugins.optimizers import optimizer
+from harness_plugins.steps_ahead import READ_EVERY, kept, train_ahead
 from harness_plugins.training import Curve, learning_rate
-from harness_plugins.window_batches import window_batches
+from harness_plugins.window_batches import window_batches, window_tables
 
 EPSILON = 1e-5
-READ_EVERY = 100  # steps: reading the loss waits for the device
-
 Params = Mapping[str, NDArray[Any]]
 
 
@@ -75,27 +76,25 @@ class TorchWindowModel(WindowModel, TorchModel):
 
         return loss
 
-    def optimizer(self) -> torch.optim.Optimizer:
-        """AdamW or plain gradient descent; the rate is set before each step."""
-        config, parameters = self.config, self.module.parameters()
-        if config["optimizer"] == "adamw":
-            betas, decay = (0.9, config["beta2"]), config["weight_decay"]
-            return torch.optim.AdamW(parameters, betas=betas, weight_decay=decay, fused=True)
-        return torch.optim.SGD(parameters)
-
     def fit(self, train: Corpus, dev: Corpus, trial: Trial) -> None:
         """Train on random batches of windows that stay on the device.
 
         `early_stopping`: of the points of the learning curve, the one with the least dev NLL is kept.
         """
         self.params = dict(self.initial())
+        curve = Curve(trial, dev)
         with self.few_threads(trial):
-            self.train(train, dev, trial)
+            if self.device != "cpu" and self.capturable(train):
+                (self.params,) = train_ahead([self.captured(train)], [self], curve, [trial])
+            else:
+                self.train(train, curve, trial)
+        if self.config.get("early_stopping") and curve.best[1]:
+            self.params = dict(curve.best[1])
 
-    def train(self, train: Corpus, dev: Corpus, trial: Trial) -> None:
-        """The loop."""
-        loss_of = self.losses(train)
-        module, optimizer, curve = self.module.train(), self.optimizer(), Curve(trial, dev)
+    def train(self, train: Corpus, curve: Curve, trial: Trial) -> None:
+        """The loop, step by step."""
+        loss_of, module, rate = self.losses(train), self.module.train(), torch.zeros(())
+        descent = optimizer(list(module.parameters()), self.config, rate)
         done = total = 0
         for steps, chosen in enumerate(self.batches(train)):
             if trial.should_stop():
@@ -104,11 +103,10 @@ class TorchWindowModel(WindowModel, TorchModel):
                 self.keep()
                 curve.point(self)
             loss = loss_of(module, chosen)
-            optimizer.zero_grad(set_to_none=True)
+            descent.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(self.config, trial.spent(), self.falls_at)
-            optimizer.step()
+            rate.fill_(learning_rate(self.config, trial.spent(), self.falls_at))
+            descent.step()
             done += len(chosen)
             total = done * (trial.steps or 0) // (steps + 1)
             if (steps + 1) % READ_EVERY == 0:
@@ -119,8 +117,36 @@ class TorchWindowModel(WindowModel, TorchModel):
         self.keep()
         if curve.due(finished=True):
             curve.point(self)
-        if self.config.get("early_stopping") and curve.best[1]:
-            self.params = dict(curve.best[1])
+
+    def capturable(self, train: Corpus) -> bool:
+        """Whether every step has the same shapes and all that it reads fits the device."""
+        return True
+
+    def captured(self, train: Corpus) -> Captured:
+        """The same steps without the host."""
+        module, config = self.module.train(), self.config
+        windows, targets = train.windows(config["context"])
+        inputs = torch.from_numpy(self.tokens(windows)).to(self.device)  # (N, context)
+        following = torch.from_numpy(targets).to(self.device)  # (N,)
+        rate = torch.zeros((), device=self.device)
+        descent = optimizer(list(module.parameters()), config, rate)
+
+        def step(index: torch.Tensor, count: torch.Tensor) -> tuple[torch.Tensor]:
+            loss = F.cross_entropy(module(inputs[index[0]]), following[index[0]])
+            descent.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
+            descent.step()
+            return (loss.detach()[None],)
+
+        drawn = equal(window_tables(train, config["batch"], self.rng))
+        return Captured(
+            tables([drawn], rate.device),
+            step,
+            lambda loss: loss,
+            rate,
+            lambda share: learning_rate(config, share, self.falls_at),
+            lambda: kept(self),
+        )
 
     def window_log_probs(self, windows: Ints) -> Floats:
         """(N, context) -> (N, V)."""

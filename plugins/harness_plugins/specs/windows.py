@@ -47,7 +47,7 @@ def many_seeds_of_mlp(backend: str, config: Config) -> bool:
     that are one rounding apart are 0.05 apart after 100 steps: no other order of sums is the same run.
     """
     grows = config["init"] == "normal" or (config["normalize"], config["batch_of"]) == ("batch", "documents")
-    return backend == "numba" or (backend == "torch" and not grows)
+    return backend == "numba" or (backend in ("torch", "cuda") and not grows)
 
 
 def wrong_for_wavenet(config: Config) -> str | None:
