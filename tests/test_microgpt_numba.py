@@ -18,8 +18,8 @@ from harness_plugins import microgpt_numba as ours  # noqa: E402
 from harness_plugins.attention import TransformerModel  # noqa: E402
 from harness_plugins.document_batches import Rows  # noqa: E402
 from harness_plugins.microgpt_kernels import loss_and_gradients, train  # noqa: E402
+from harness_plugins.optimizers import decayed  # noqa: E402
 from harness_plugins.pieces import all_pieces  # noqa: E402
-from harness_plugins.sequence import decayed  # noqa: E402
 from harness_plugins.training import learning_rate  # noqa: E402
 
 # whole tiles, widths that are none, several layers, one head
