@@ -45,7 +45,9 @@ DROPPED = [
 def lines() -> Corpus:
     """Documents of one to eight of three letters."""
     rng = np.random.default_rng(0)
-    drawn = [rng.choice(list("abc"), length, p=[0.5, 0.3, 0.2]) for length in rng.integers(1, 9, 300)]
+    drawn = [
+        rng.choice(list("abc"), length, p=[0.5, 0.3, 0.2]) for length in rng.integers(1, 9, 303)
+    ]  # an epoch ends in half a batch
     return Corpus.from_documents(["".join(one) for one in drawn], Alphabet("abc"))
 
 

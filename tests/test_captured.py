@@ -5,6 +5,8 @@ No test here needs a GPU: `recording` stands in for CUDA's graphs. What a GPU sa
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ from networks import (  # noqa: E402
 from recording import NotCapturable, record  # noqa: E402
 
 from harness import Trial, registry  # noqa: E402
+from harness_plugins import captured  # noqa: E402
 from harness_plugins.captured import Captured, equal, tables  # noqa: E402
 from harness_plugins.steps_ahead import train_ahead  # noqa: E402
 from harness_plugins.training import Curve  # noqa: E402
@@ -184,8 +187,8 @@ def test_what_has_another_shape_each_time_is_not_captured(selected: str, expecte
     """Statistics of padded batches, and trees where dropout falls on prefixes, are left to the loop."""
     model = new(selected, ELSEWHERE, 1)
     used = []
-    captured = model.captured
-    model.captured = lambda *parts: used.append(captured(*parts)) or used[0]
+    ordinary = model.captured
+    model.captured = lambda *parts: used.append(ordinary(*parts)) or used[0]
     model.fit(lines(), lines(), Trial(1, steps=2))
     assert model.capturable(lines()) is bool(used) is expected
 
@@ -228,3 +231,39 @@ def test_a_budget_in_seconds_ends_in_time(step_s: float) -> None:
     train_ahead([Steps()], [new(WINDOWS[0], "cpu", 0)], Curve(trial, lines()), [trial])
     assert 5 <= now < 5 + max(0.05, 2 * step_s)
     assert max(calls) == {1e-4: 100, 0.004: 2, 0.5: 1}[step_s]
+
+
+def test_cuda_is_asked_in_the_order_that_it_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step beside the others waits for them and they for it; generators are known before it is recorded."""
+    said: list[str] = []
+
+    class Stream:
+        def __init__(self, name: str = "side") -> None:
+            self.name = name
+
+        def wait_stream(self, other: Any) -> None:
+            said.append(f"{self.name} waits for {other.name}")
+
+    class Graph:
+        def register_generator_state(self, generator: Any) -> None:
+            said.append(f"knows {generator}")
+
+        def replay(self) -> None:
+            said.append("replay")
+
+    @contextmanager
+    def within(what: Any) -> Iterator[None]:
+        said.append(f"in {getattr(what, 'name', 'graph')}")
+        yield
+        said.append("out")
+
+    main = Stream("main")
+    for name, fake in {"Stream": Stream, "CUDAGraph": Graph, "graph": within, "stream": within}.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: main)
+    captured.beside(lambda: said.append("step"))
+    assert said == ["side waits for main", "in side", "step", "out", "main waits for side"]
+    said.clear()
+    launch = captured.cuda_graph(lambda: said.append("step"), ["g"])  # type: ignore[list-item]
+    launch()
+    assert said == ["knows g", "in graph", "step", "out", "replay"]
