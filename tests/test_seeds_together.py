@@ -153,7 +153,10 @@ def test_by_pairs_and_by_rows_is_one_step(
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(mlp_torch, "train_ahead", lambda found, *rest: stacks.extend(found) or [])
             ones[0].fit_seeds(parts.train, parts.dev.corpus, trials)
-        return stacks[0].steps([0.0]), stacks[0].slopes
+        losses, v = stacks[0].steps([0.0]), parts.train.alphabet.size
+        beyond = [stacks[0].slopes[name][..., v:] for name in ("W2", "b2")]
+        assert not any(slope.any() for slope in beyond)
+        return losses, stacks[0].slopes
 
     losses, expected = slopes()
     by_pairs, by_rows = mlp_seeds.Stack.products, mlp_seeds.Stack.rows
