@@ -14,12 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
+from processes import run
 
 from harness import Corpus, Trial, evaluate, runner
 from harness_plugins.ngram_numba import NgramNumba
@@ -31,31 +32,6 @@ CHARACTERS, STREAMS = 100_000_000, 20_000
 OPTIONS = ("-o", "6", "--discount_fallback")
 SMALL, BIG = ("-S", "64M"), ("-S", "1G")  # where lmplz is fastest: by default it touches most of the memory
 ENDS = {" ": "_", "\n": "|"}  # words of KenLM hold no white space; neither stands in the text
-
-
-class Process(NamedTuple):
-    """What a process took: wall-clock seconds, processor seconds, bytes at most."""
-
-    wall: float
-    cpu: float
-    memory: int
-
-
-def run(command: Sequence[str], source: Path | None = None, sink: Path | None = None) -> Process:
-    """Run a process to its end, from a file and into one."""
-    before = time.perf_counter()
-    with (
-        open(source or os.devnull, "rb") as given,
-        open(sink or os.devnull, "wb") as taken,
-        subprocess.Popen(command, stdin=given, stdout=taken, stderr=subprocess.PIPE) as child,
-    ):
-        assert child.stderr
-        said = child.stderr.read().decode(errors="replace")
-        _, status, used = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-    wall = time.perf_counter() - before
-    assert child.returncode == 0, said[-2000:]
-    return Process(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
 
 
 def keep(benchmark: Any, **row: Any) -> None:
@@ -184,6 +160,7 @@ def lmplz() -> str:
     return program
 
 
+@pytest.mark.timeout(900)
 def test_a_hundred_megabytes_cold(lmplz: str, benchmark: Any, makemore_path: Path, folder: Path) -> None:
     """Whole processes on both sides, ours with nothing compiled: at most twice the seconds of `lmplz`."""
     words, text, parameters = folder / "words", folder / "text", folder / "parameters.npz"
