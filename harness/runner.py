@@ -218,7 +218,9 @@ class Shift:
         if choice.missing:
             raise Unavailable(choice.missing)
         if self.made.how.in_process:
-            yield lambda cell: instance(self.made.registry, name, backend, choice.config, v, cell.seed)
+            registry.resolve(choice.spec, backend)  # which loads torch where it needs it
+            with environment.torch_threads(self.made.how.threads):
+                yield lambda cell: instance(self.made.registry, name, backend, choice.config, v, cell.seed)
             return
         how = self.made.how
         began = time.perf_counter()
