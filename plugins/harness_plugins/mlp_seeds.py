@@ -169,8 +169,6 @@ class Stack:
             torch.sum(d_raw, 1, out=g["bias"])
             d_unit = d_raw - g["bias"][:, None] / n - unit * (g["gain"][:, None] / (n - 1))
             d_raw = d_unit * (w["gain"][:, None] * scale)
-        else:
-            torch.sum(d_raw, 1, out=g["b1"])
         layer.backward(d_raw)
         return logits
 
@@ -186,6 +184,8 @@ class Stack:
         e = w["C"].flatten(0, 1).index_select(0, where).view(r, n, -1)  # (R, N, context·E)
 
         def backward(d_raw: Tensor) -> None:
+            if "b1" in g:
+                torch.sum(d_raw, 1, out=g["b1"])
             torch.bmm(e.transpose(1, 2), d_raw, out=g["W1"])
             d_e = torch.bmm(d_raw, w["W1"].transpose(1, 2)).view(len(where), -1)  # (R·N·context, E)
             g["C"].zero_().flatten(0, 1).index_put_((where,), d_e, accumulate=True)
@@ -199,21 +199,25 @@ class Stack:
         """
         w, g, (r, n, context) = self.weights, self.slopes, windows.shape
         tokens, size = w["C"].shape[1:]
-        first = w["W1"].view(r, context, size, -1)  # (R, context, E, H)
-        found = torch.matmul(w["C"][:, None], first)  # (R, context, tokens, H)
-        found[:, 0] += self.bias()
-        at = torch.arange(context) + context * torch.arange(r)[:, None, None]
-        where = (windows + tokens * at).view(r * n, context)
-        raw = F.embedding_bag(where, found.flatten(0, 2), mode="sum").view(r, n, -1)
+        pairs = r * tokens * context  # numbered by seed, token, position
+        first = w["W1"].view(r, context, size, -1).transpose(1, 2).flatten(2)  # (R, E, context·H)
+        found = torch.bmm(w["C"], first).view(pairs, -1)  # (pairs, H)
+        found.view(r, tokens, context, -1)[:, :, 0] += self.bias()
+        where = ((windows + self.row_of_seed) * context + torch.arange(context)).view(r * n, context)
+        raw = F.embedding_bag(where, found, mode="sum").view(r, n, -1)
 
         def backward(d_raw: Tensor) -> None:
-            pair, pairs = where.flatten().numpy(), r * context * tokens
-            order = np.argsort(pair.astype(np.min_scalar_type(pairs)), kind="stable")  # by radix up to 2¹⁶
-            begin = np.searchsorted(pair[order], np.arange(pairs))
-            rows, begins = torch.from_numpy(order // context), torch.from_numpy(begin)
-            slope = F.embedding_bag(rows, d_raw.flatten(0, 1), begins, mode="sum").view_as(found)
-            torch.matmul(w["C"][:, None].transpose(2, 3), slope, out=g["W1"].view_as(first))
-            torch.sum(torch.matmul(slope, first.transpose(2, 3)), 1, out=g["C"])
+            pair = where.flatten().numpy().astype(np.min_scalar_type(pairs))
+            order = np.argsort(pair, kind="stable")  # by radix up to 2¹⁶
+            ends = np.cumsum(np.bincount(pair, minlength=pairs))
+            rows, begins = torch.from_numpy(order // context), torch.from_numpy(np.append(0, ends[:-1]))
+            slope = F.embedding_bag(rows, d_raw.flatten(0, 1), begins, mode="sum")  # (pairs, H)
+            if "b1" in g:
+                torch.sum(slope.view(r, tokens, context, -1)[:, :, 0], 1, out=g["b1"])
+            slope = slope.view(r, tokens, -1)  # (R, tokens, context·H)
+            torch.bmm(slope, first.transpose(1, 2), out=g["C"])
+            d_first = torch.bmm(w["C"].transpose(1, 2), slope).view(r, size, context, -1)
+            g["W1"].view(r, context, size, -1).copy_(d_first.transpose(1, 2))
 
         return FirstLayer(raw, backward)
 
