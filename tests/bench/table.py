@@ -115,7 +115,7 @@ def cells(row: Mapping[str, Any]) -> list[str]:
     share = "–" if row["floor_share"] is None else f"{100 * row['floor_share']:.0f} %"
     return [
         row["row"], row["peer"], figure(row["peer_value"], row["unit"]) + quoted,
-        figure(row["ours"], row["unit"]), times(row["ratio"]), times(row["least"]), times(row["aim"]),
+        figure(row["ours"], row["unit"]), times(row["ratio"]), times(row["least"] or None), times(row["aim"]),
         share, verdict(row),
     ]  # fmt: skip
 
@@ -144,7 +144,7 @@ def table(found: Mapping[str, Any]) -> str:
     load = f"load {host['load']} at the start and {host['load_after']} at the end"
     busy = max(host["load"] or 0, host["load_after"] or 0) >= host["cores"]
     lines += [
-        "", "Ratio: how many times better. °: quoted, not measured here. Seconds are processor time.", "",
+        "", "Ratio: how many times better. °: quoted, not measured here. Seconds are processor time but where whole processes are compared.", "",
         f"{host['cpu']}, {host['affinity']} of {host['cores']} cores, {load}"
         f"{': other jobs held the cores' if busy else ''}. Python {host['python']}, {versions}. "
         f"{found['date']}, commit {host['commit']}, {found['seconds']:.0f} s in all.",
