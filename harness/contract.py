@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import ancestral
 from harness.corpus import BOUNDARY, Corpus, Kind
 from harness.errors import Diverged, InvalidModel
 
@@ -200,41 +201,13 @@ class Model(abc.ABC):
 
         Logits are divided by `temperature` (0 is argmax), all but the `top_k` largest dropped (the
         boundary is a candidate, ties go to the lower index), the rest renormalised. A document
-        stops at the boundary or at `max_length` characters.
+        stops at the boundary or at `max_length` characters. Documents that are the same so far, as far
+        back as the context, share a row: `next_log_probs` is asked for distinct ones.
         """
-        if temperature < 0 or (top_k is not None and top_k < 1):
-            raise ValueError("temperature must be 0 or more and top_k at least 1")
-        rows = np.zeros((n, 1 + max(max_length, len(prompt))), np.int64)  # (n, 1 + T)
-        rows[:, 1 : 1 + len(prompt)] = np.asarray(prompt, np.int64)
-        length = np.full(n, len(prompt))
-        active = np.arange(n)
-        for position in range(len(prompt), max_length):
-            logits = np.asarray(self.next_log_probs(rows[active, : position + 1]), np.float64)
-            uniform = rng.random(n)[active]  # one a document, drawn or not: rows stay independent
-            chosen = choose(logits, uniform, temperature, top_k)  # (A,)
-            rows[active, position + 1] = chosen
-            active = active[chosen != BOUNDARY]
-            length[active] = position + 1
-            if not len(active):
-                break
-        return [row[1 : 1 + size] for row, size in zip(rows, length, strict=True)]
-
-
-def choose(logits: Floats, uniform: Floats, temperature: float, top_k: int | None) -> Ints:
-    """One character a row: logits (A, V) and uniform numbers (A,) -> (A,)."""
-    if temperature == 0:
-        greedy: Ints = np.argmax(logits, axis=1).astype(np.int64)
-        return greedy
-    with np.errstate(over="ignore"):  # a tiny temperature is argmax
-        logits = (logits - logits.max(axis=1, keepdims=True)) / temperature
-    if top_k is not None and top_k < logits.shape[1]:
-        dropped = np.argsort(-logits, axis=1, kind="stable")[:, top_k:]
-        np.put_along_axis(logits, dropped, -np.inf, axis=1)
-    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-    cumulative = np.cumsum(weights, axis=1)  # (A, V)
-    chosen = (cumulative <= uniform[:, None] * cumulative[:, -1:]).sum(axis=1)
-    picked: Ints = np.minimum(chosen, logits.shape[1] - 1).astype(np.int64)
-    return picked
+        context = self.context if isinstance(self, WindowModel) else None
+        return ancestral.draw(
+            self.next_log_probs, self.vocab_size, context, n, max_length, rng, temperature, top_k, prompt
+        )
 
 
 class WindowModel(Model):

@@ -23,6 +23,7 @@ from harness.errors import InvalidRows
 ROUNDING = 1e-5  # how far above 0 a log-probability, and from 0 a row's logsumexp, may be
 CELLS_A_CALL = 2**23  # B·T·V of one blind call; its answer may be as large for a plain `log_probs`
 CELLS_A_BATCH = 2**20  # B·T·V of one whole-row batch
+PADDED = 256  # positions of one whole-row batch that may be padding
 WINDOW, STRIDE = 256, 128  # running text: inputs a window, and how far the next one moves
 FEW = 16  # characters of context up to which distinct contexts are asked for instead of whole rows
 BLOCK = 1000  # targets of running text that form one unit of uncertainty
@@ -147,15 +148,18 @@ def whole(model: Model, corpus: Corpus) -> Scores:
 
 
 def batches(corpus: Corpus) -> Iterator[Ints]:
-    """Document indices, shortest first, as many at a time as fit in one whole-row batch."""
-    order = corpus.by_length
-    sizes = (corpus.lengths[order] * corpus.alphabet.size).tolist()  # T·V of each, ascending
+    """Document indices, shortest first: documents of a length together, as many as fit in a whole-row batch.
+
+    Longer ones join only while that pads few positions, so that rare lengths do not each take a call.
+    """
+    order, v = corpus.by_length, corpus.alphabet.size
+    lengths = corpus.lengths[order].tolist()  # ascending
     first = 0
     while first < len(order):
-        last = first + 1
+        last, padded = first + 1, 0
         while last < len(order):
-            size = (last + 1 - first) * sizes[last]
-            if size > CELLS_A_BATCH:
+            padded += (last - first) * (lengths[last] - lengths[last - 1])
+            if padded > PADDED or (last + 1 - first) * lengths[last] * v > CELLS_A_BATCH:
                 break
             last += 1
         yield order[first:last]

@@ -13,7 +13,8 @@ import pytest
 from scipy import stats
 
 from harness import Corpus, DatasetSpec, Model, ModelSpec, Trial, WindowModel
-from harness.contract import choose, sliding
+from harness.ancestral import choose
+from harness.contract import sliding
 
 LEAST_P = 0.001  # of a goodness-of-fit test; seeds are fixed, so a test that passes keeps passing
 

@@ -244,6 +244,20 @@ def test_whole_batches_stay_small_and_hold_every_document_once(
     assert [call.shape for call in model.whole_calls] == [(2, 4), (2, 4), (1, 5), (1, 7)]
 
 
+@pytest.mark.parametrize("few", [0, 3, 40])
+def test_hardly_any_padding_is_computed(letters: Alphabet, monkeypatch: pytest.MonkeyPatch, few: int) -> None:
+    """Shortest first, a call a length; longer documents join while at most so many positions are padding."""
+    rng = np.random.default_rng(3)
+    lengths = [*([2] * 30), *([3] * 30), 4, 5, 9, *rng.integers(6, 8, 30).tolist()]
+    corpus = Corpus.from_documents(["a" * (length - 1) for length in rng.permutation(lengths)], letters)
+    monkeypatch.setattr(evaluate, "PADDED", few)
+    calls = [corpus.lengths[documents].tolist() for documents in evaluate.batches(corpus)]
+    assert [length for call in calls for length in call] == sorted(lengths)
+    assert all(sum(call[-1] - length for length in call) <= few for call in calls)
+    for call, following in pairwise(calls):  # none more than needed
+        assert sum(following[0] - length for length in call) > few
+
+
 class BlankPadding(Remembering):
     """Its rows on right padding are NaN."""
 

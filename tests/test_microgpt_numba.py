@@ -15,6 +15,7 @@ from harness import Alphabet, Corpus, Diverged, Trial, agreement, evaluate, regi
 from harness.contract import Config  # noqa: E402
 from harness.errors import UsageError  # noqa: E402
 from harness_plugins import microgpt_numba as ours  # noqa: E402
+from harness_plugins import transformer_reader as reader  # noqa: E402
 from harness_plugins.attention import TransformerModel  # noqa: E402
 from harness_plugins.document_batches import Rows  # noqa: E402
 from harness_plugins.microgpt_kernels import loss_and_gradients, train  # noqa: E402
@@ -80,7 +81,7 @@ def padded(corpus: Corpus, pieces: Any) -> Rows:
 def test_rows_are_those_of_torch(options: str) -> None:
     """Log-probabilities from the same parameters, of more documents than are read at once."""
     model = made(options)
-    inputs = np.zeros((ours.ROWS + 3, 9), np.int64)
+    inputs = np.zeros((reader.ROWS + 3, 9), np.int64)
     inputs[:, 1:] = np.random.default_rng(1).integers(1, 27, (len(inputs), 8))
     expected = theirs(model).log_probs(inputs)
     np.testing.assert_allclose(model.log_probs(inputs), expected, atol=1e-5)
@@ -97,6 +98,55 @@ def test_longer_inputs_are_read_in_the_same_pieces() -> None:
     np.testing.assert_allclose(model.log_probs(inputs), expected, atol=1e-5)
     for t in range(1, 18):
         np.testing.assert_allclose(model.next_log_probs(inputs[:, :t]), expected[:, t - 1], atol=1e-5)
+
+
+@pytest.mark.parametrize("options", CONFIGS)
+def test_last_rows_go_on_from_what_was_kept(options: str) -> None:
+    """Documents extended, dropped, repeated, reordered, new, more than are read at once: torch's rows."""
+    model, rng = made(options), np.random.default_rng(8)
+    stateless = theirs(model)
+    inputs = np.zeros((reader.ROWS + 5, 1), np.int64)
+    orders = ([0, 1, 2], [2, 2, 0, 1], [3, 1], None)
+    for order in orders:
+        for _ in range(2):
+            inputs = np.column_stack([inputs, rng.integers(1, 27, len(inputs))])
+            expected = stateless.log_probs(inputs)[:, -1]
+            np.testing.assert_allclose(model.next_log_probs(inputs), expected, atol=1e-5)
+        if order is None:  # one that none of those kept extends to
+            inputs[0, 1] = inputs[0, 1] % 26 + 1
+        else:
+            inputs = inputs[[*order, *range(4, len(inputs))]]
+
+
+def test_only_the_new_position_is_worked_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inputs that go on by a character are not read again; where states would be large they are."""
+    read = []
+    plain = reader.rows
+    monkeypatch.setattr(reader, "rows", lambda *given: read.append(given[1].size) or plain(*given))
+    model, inputs = made("preset=karpathy"), np.array([[0, 3, 1, 4], [0, 5, 9, 2]])
+    for t in (2, 3, 4):
+        model.next_log_probs(inputs[:, :t])
+    assert read == [4]
+    monkeypatch.setattr(reader, "MOST_KEPT", 0)
+    model.next_log_probs(inputs[:, :2])
+    model.next_log_probs(inputs[:, :3])
+    assert read == [4, 4, 6]
+
+
+def test_a_call_that_fails_leaves_no_states(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was kept before it is not read in its place."""
+    model, inputs = made("preset=karpathy"), np.array([[0, 3, 1], [0, 5, 9]])
+    expected = model.next_log_probs(inputs)
+    model.next_log_probs(inputs[:, :2])
+
+    def fails(*given: Any) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reader, "log_softmax", fails)
+        with pytest.raises(MemoryError):
+            model.next_log_probs(np.array([[0, 7]] * 9))
+    np.testing.assert_allclose(model.next_log_probs(inputs), expected, atol=1e-6)
 
 
 def test_rows_follow_the_parameters() -> None:

@@ -12,7 +12,18 @@ import pytest
 from harness import Alphabet, Corpus, Model, Trial, registry, runner, selection
 from harness.contract import Config
 from harness.errors import UsageError
-from harness_plugins.mlp import AdamW, Mlp, Sgd, batches, initial, loss_and_gradients, shapes, with_blanks
+from harness_plugins.mlp import (
+    ROWS,
+    AdamW,
+    Mlp,
+    Sgd,
+    batches,
+    forward,
+    initial,
+    loss_and_gradients,
+    shapes,
+    with_blanks,
+)
 from harness_plugins.training import Curve, learning_rate
 from harness_plugins.window_batches import document_batches
 
@@ -39,6 +50,18 @@ def fitted(model: Any, corpus: Corpus, **trial: Any) -> Any:
     """The model after 50 steps."""
     model.fit(corpus, corpus, Trial(steps=50, **trial))
     return model
+
+
+@pytest.mark.parametrize("count", [1, ROWS, ROWS + 1, 2 * ROWS + 5])
+def test_rows_are_worked_out_in_parts(count: int) -> None:
+    """However many windows there are, each has the row that it has alone."""
+    model = made(Mlp, "")
+    model.params = initial(27, model.config, model.rng)
+    windows = np.random.default_rng(2).integers(0, 27, (count, 3))
+    rows = model.window_log_probs(windows)
+    assert rows.shape == (count, 27)
+    for i in {0, ROWS - 1, ROWS, count - 1} & set(range(count)):
+        np.testing.assert_allclose(rows[i], forward(model.params, windows[i : i + 1])[0], rtol=1e-12)
 
 
 # ---- gradients and updates

@@ -148,8 +148,25 @@ def test_a_state_is_all_that_is_needed_of_the_past(kind: str) -> None:
         last, _ = made(tokens[:, 4:], state, last=True)
     torch.testing.assert_close(torch.cat([first, second], dim=1), at_once, rtol=0, atol=1e-13)
     torch.testing.assert_close(last, at_once[:, -1:], rtol=0, atol=1e-13)
-    assert [part.shape for part in state] == [(3, 5)] * 2 * CELLS[kind].states
+    assert [part.shape for part in state] == [(3, 5 * CELLS[kind].states)] * 2
     for ours, theirs in zip(after, end, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("documents", [1, 26, 27, 300])
+def test_one_step_is_that_of_torchs_layers(kind: str, documents: int) -> None:
+    """A character more, in evaluation: logits and states of any number of documents equal the layers'."""
+    made = network(kind, layers=2).eval()
+    tokens = torch.randint(1, 27, (documents, 3))
+    with torch.no_grad():
+        _, before = made(tokens[:, :2])
+        logits, state = made(tokens[:, 2:], before, last=True)
+        made.train()  # without dropout: the same law, by the layers
+        expected, after = made(tokens[:, 2:], before)
+    assert logits.shape == (documents, 1, 27)
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-13)
+    for ours, theirs in zip(state, after, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-13)
 
 

@@ -13,7 +13,8 @@ import pytest
 from scipy import stats
 
 from harness import Alphabet, Corpus, Model, Trial, sample
-from harness.contract import Floats, Ints, choose
+from harness.ancestral import choose
+from harness.contract import Floats, Ints
 from harness.errors import InvalidModel
 
 ABC = Alphabet("abc")

@@ -52,6 +52,10 @@ class Attention(nn.Module):
         q, k, v = self.qkv(x).view(b, t, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
         if before is not None:
             k, v = torch.cat([before[0], k], dim=2), torch.cat([before[1], v], dim=2)
+        if t == 1:  # sees all there is; sums over rows are twice as quick as a product for each document
+            shares = torch.softmax((q * k).sum(dim=3, keepdim=True) / math.sqrt(c // self.heads), dim=2)
+            mixed = (self.attention_dropout(shares) * v).sum(dim=2)  # (B, heads, C/heads)
+            return self.dropout(self.project(mixed.reshape(b, 1, c))), (k, v)
         scores = q @ k.transpose(2, 3) / math.sqrt(c // self.heads)  # (B, heads, T, S + T)
         future = torch.ones(t, k.shape[2], dtype=torch.bool, device=x.device).triu(k.shape[2] - t + 1)
         weights = torch.softmax(scores.masked_fill(future, -math.inf), dim=3)

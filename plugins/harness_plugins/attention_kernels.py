@@ -52,6 +52,43 @@ def attend(mixed: Any, weight: Any, qkv: Any, n: int, work: Any) -> None:
 
 
 @compiled
+def attend_last(mixed: Any, weight: Any, qkv: Any, past: Any, work: Any) -> None:
+    """Of the last position of each document, qkv (n, 3·C) -> mixed (n, C).
+
+    Its keys and values join those of the others in past (·, 2·C), at the last of `work.where` (n, T).
+    """
+    where = work.where
+    n, size = where.shape
+    c = mixed.shape[1]
+    for i in range(n):
+        q, own = qkv[i], past[where[i, size - 1]]
+        for j in range(2 * c):
+            own[j] = q[c + j]
+        for s in range(size):
+            to, k = work.product[i * size + s], past[where[i, s]]
+            for j in range(c):
+                to[j] = q[j] * k[j]
+    multiply(weight, work.product, work.sums, n * size, c, False)
+    largest, total = work.row[0], work.row[1]
+    for i in range(n):
+        begin, out = i * size, mixed[i]
+        for j in range(c):
+            largest[j], total[j], out[j] = weight[begin, j], np.float32(0), np.float32(0)
+        for s in range(1, size):
+            row = weight[begin + s]
+            for j in range(c):
+                largest[j] = max(largest[j], row[j])
+        for s in range(size):
+            row, v = weight[begin + s], past[where[i, s], c:]
+            for j in range(c):
+                share = exp(row[j] - largest[j])
+                total[j] += share
+                out[j] += share * v[j]
+        for j in range(c):
+            out[j] /= total[j]
+
+
+@compiled
 def attend_back(d_qkv: Any, d_mixed: Any, weight: Any, qkv: Any, n: int, work: Any) -> None:
     """The slopes of queries, keys and values (N, 3·C)."""
     c = d_mixed.shape[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import Corpus, Model, Trial
+from harness import Corpus, Trial, WindowModel
 from harness.contract import Floats, Ints
 
 
@@ -16,7 +16,7 @@ def pair_counts(corpus: Corpus) -> NDArray[np.float64]:
     return np.bincount(pairs, minlength=v * v).reshape(v, v).astype(np.float64)
 
 
-class CountBigram(Model):
+class CountBigram(WindowModel):
     """p(j | i) = (count(i, j) + k) / (count(i) + k V). With k = 0 an unseen pair has p = 0.
 
     A character that was never seen as a predecessor has a uniform row, whatever k.
@@ -26,13 +26,13 @@ class CountBigram(Model):
         """Count."""
         self.params["counts"] = pair_counts(train)
 
-    def log_probs(self, inputs: Ints) -> Floats:
-        """(B, T) -> (B, T, V)."""
-        seen, where = np.unique(inputs, return_inverse=True)  # only the rows that are asked for
+    def window_log_probs(self, windows: Ints) -> Floats:
+        """(N, 1) -> (N, V)."""
+        seen, where = np.unique(windows[:, 0], return_inverse=True)  # only the rows that are asked for
         smoothed = self.params["counts"][seen] + self.config["k"]  # (U, V)
         total = smoothed.sum(axis=1, keepdims=True)
         uniform = 1 / self.vocab_size
         probabilities = np.where(total > 0, smoothed / np.where(total > 0, total, 1), uniform)
         with np.errstate(divide="ignore"):
-            rows: Floats = np.log(probabilities)[where.reshape(inputs.shape)]
+            rows: Floats = np.log(probabilities)[where]
         return rows

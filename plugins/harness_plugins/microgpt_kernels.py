@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from harness_plugins.attention_kernels import attend, attend_back
+from harness_plugins.attention_kernels import attend, attend_back, attend_last
 from harness_plugins.compiled import compiled, entry
 from harness_plugins.descent import clip, decayed_adamw
 from harness_plugins.exponentials import exp
@@ -63,7 +63,10 @@ def forward(net: Any, n: int, width: Any, dropping: bool, work: Any) -> None:
         mask_one, mask_two = (work.masks[one], work.masks[two]) if dropping else (x, x)
         normalise(net, one, x, n, width, work)
         linear(work.qkv[layer], work.normed[one], net.qkv[layer], net.qkv_bias, layer, n, panel)
-        attend(work.mixed[layer], work.weight[layer], work.qkv[layer], n, work)
+        if len(work.where) > 0:
+            attend_last(work.mixed[layer], work.weight[layer], work.qkv[layer], work.past[layer], work)
+        else:
+            attend(work.mixed[layer], work.weight[layer], work.qkv[layer], n, work)
         branch(
             middle,
             x,
@@ -257,3 +260,29 @@ def rows(net: Any, tokens: Any, start: Any, end: Any, width: Any, work: Any) -> 
     n = lay_out(tokens, start, end, end, work)
     forward(net, n, width, False, work)
     return n
+
+
+@entry
+def advance(net: Any, tokens: Any, width: Any, work: Any) -> None:
+    """Logits (n, V) after one more character (n,) of the documents of `work.where` (n, T), into `work`."""
+    n, t = work.where.shape
+    for i in range(n):
+        work.token[i], work.place[i] = tokens[i], t - 1
+    forward(net, n, width, False, work)
+
+
+@entry
+def log_softmax(found: Any, logits: Any) -> None:
+    """Log-probabilities (n, V) of the first n logits (·, V rounded up)."""
+    n, v_size = found.shape
+    for i in range(n):
+        row, to, total, largest = logits[i], found[i], 0.0, np.float32(-np.inf)
+        for v in range(v_size):
+            largest = max(largest, row[v])
+        for v in range(v_size):
+            to[v] = exp(row[v] - largest)
+        for v in range(v_size):
+            total += to[v]
+        off = np.float32(largest + math.log(total))
+        for v in range(v_size):
+            to[v] = row[v] - off

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from harness import Corpus, Diverged, Model, Trial
 from harness.contract import Config, Floats, Ints
 from harness.errors import UsageError
-from harness_plugins.microgpt_kernels import rows, train
+from harness_plugins.microgpt_kernels import train
 from harness_plugins.pace import Pace
 from harness_plugins.pieces import all_pieces, pieces_of, start_of
 from harness_plugins.prefix_tree import neighbour_batches, sorted_rows
 from harness_plugins.training import Curve, learning_rate
-from harness_plugins.transformer_room import Net, Work, network, workspace
+from harness_plugins.transformer_reader import TransformerReader
+from harness_plugins.transformer_room import Net, network, workspace
 
 Array = NDArray[np.float32]
-ROWS = 512  # documents that are read at once
 PARTS = 16  # a call takes this share of the steps: they are short, and a call has thirty arrays to hand over
 
 
@@ -126,12 +126,13 @@ class TransformerNumba(Model):
     Dropout falls on each document's positions, not on prefixes that documents share.
     """
 
-    _kept: tuple[Any, Net, Work] | None = None
+    _read: tuple[Any, TransformerReader] | None = None
 
     def warm_up(self, train_part: Corpus, trial: Trial) -> None:
         """Compile training and reading."""
         super().warm_up(train_part, trial)
         self.next_log_probs(np.zeros((1, 1), np.int64))
+        self.next_log_probs(np.zeros((1, 2), np.int64))  # goes on from there
 
     def fit(self, train_part: Corpus, dev: Corpus, trial: Trial) -> None:
         """AdamW over batches of documents until the budget ends; dev may say which weights to keep."""
@@ -196,39 +197,18 @@ class TransformerNumba(Model):
         """(B, T) -> (B, T, V), piece by piece."""
         found = []
         for start, fresh, end in pieces_of(inputs.shape[1], self.config["block"]):
-            found.append(self.read(inputs[:, start:end])[:, fresh - start :])
+            found.append(self.reader.rows(inputs[:, start:end])[:, fresh - start :])
         return np.concatenate(found, axis=1)
 
     def next_log_probs(self, inputs: Ints) -> Floats:
-        """(B, T) -> (B, V)."""
-        return self.read(inputs[:, start_of(inputs.shape[1], self.config["block"]) :], last=True)
+        """(B, T) -> (B, V); where they extend the last call's by a character, one step instead of T."""
+        return self.reader.last(inputs[:, start_of(inputs.shape[1], self.config["block"]) :])
 
-    def read(self, inputs: Ints, *, last: bool = False) -> Floats:
-        """(B, T ≤ block) -> (B, T, V), or the last row (B, V), `ROWS` documents at a time."""
-        b, t = inputs.shape
-        v, config = self.vocab_size, self.config
-        net, work = self.room(min(b, ROWS), t)
-        found = np.empty((b, v) if last else (b, t, v), np.float32)
-        for first in range(0, b, ROWS):
-            some = np.ascontiguousarray(inputs[first : first + ROWS])
-            start = np.arange(len(some)) * t
-            rows(net, some.ravel(), start, start + t, np.float32(config["embedding"]), work)
-            logits = work.logits[: some.size, :v].reshape(len(some), t, v)
-            logits = logits[:, -1] if last else logits
-            logits = logits - logits.max(axis=-1, keepdims=True)
-            logits -= np.log(np.exp(logits).sum(axis=-1, keepdims=True))
-            found[first : first + ROWS] = logits
-        return found
-
-    def room(self, documents: int, longest: int) -> tuple[Net, Work]:
-        """The parameters as a network, and room for so many documents; kept for the next call."""
-        if self._kept is None or self._kept[0] is not self.params:
+    @property
+    def reader(self) -> TransformerReader:
+        """What reads with these parameters; kept until they are replaced."""
+        if self._read is None or self._read[0] is not self.params:
             _, net = network(self.vocab_size, self.config)
             put(net, self.params, self.vocab_size, self.config)
-            self._kept = self.params, net, workspace(self.vocab_size, self.config, documents, longest)
-        params, net, work = self._kept
-        pairs = documents * longest * (longest + 1) // 2
-        if len(work.token) < documents * longest or len(work.product) < pairs:
-            work = workspace(self.vocab_size, self.config, documents, longest)
-            self._kept = params, net, work
-        return net, work
+            self._read = self.params, TransformerReader(net, self.vocab_size, self.config)
+        return self._read[1]

@@ -23,6 +23,7 @@ Array = NDArray[np.float64]
 Weights = dict[str, Array]
 
 MOMENTUM, EPSILON = 0.001, 1e-5  # of batch normalisation, as in the lecture
+ROWS = 512  # of windows that are worked out together
 
 
 def shapes(v: int, config: Config) -> dict[str, tuple[int, ...]]:
@@ -132,12 +133,13 @@ def log_softmax(logits: Array) -> Array:
 
 def forward(weights: Weights, windows: Ints) -> Array:
     """(N, context) -> log-probabilities (N, V); batch normalisation by the running statistics."""
-    raw = weights["C"][windows].reshape(len(windows), -1) @ weights["W1"]  # (N, H)
+    hidden = weights["C"][windows].reshape(len(windows), -1) @ weights["W1"]  # (N, H)
     if "gain" in weights:
-        active = weights["gain"] * standardised(raw, weights) + weights["bias"]
+        hidden = weights["gain"] * standardised(hidden, weights) + weights["bias"]
     else:
-        active = raw + weights["b1"]
-    return log_softmax(np.tanh(active) @ weights["W2"] + weights["b2"])
+        hidden += weights["b1"]
+    np.tanh(hidden, out=hidden)
+    return log_softmax(hidden @ weights["W2"] + weights["b2"])
 
 
 def loss_and_gradients(
@@ -263,5 +265,6 @@ class Mlp(WindowModel):
             curve.point(self)
 
     def window_log_probs(self, windows: Ints) -> Floats:
-        """(N, context) -> (N, V)."""
-        return forward(self.params, self.tokens(windows))
+        """(N, context) -> (N, V), in parts whose hidden layer stays in the cache."""
+        parts = [windows[first : first + ROWS] for first in range(0, len(windows), ROWS)]
+        return np.concatenate([forward(self.params, self.tokens(part)) for part in parts])

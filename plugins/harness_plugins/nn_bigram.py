@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import Corpus, Diverged, Model, Trial
+from harness import Corpus, Diverged, Trial, WindowModel
 from harness.contract import Floats, Ints
 from harness_plugins.count_bigram import pair_counts
 
@@ -59,7 +59,7 @@ def torch_randn(seed: int, size: int) -> Matrix:
     return drawn
 
 
-class NeuralBigram(Model):
+class NeuralBigram(WindowModel):
     """softmax(one_hot(x) W), full-batch gradient descent with momentum, L2 pull to uniform."""
 
     def fit(self, train: Corpus, dev: Corpus, trial: Trial) -> None:
@@ -88,8 +88,8 @@ class NeuralBigram(Model):
             return self.rng.standard_normal((v, v))
         return np.zeros((v, v))
 
-    def log_probs(self, inputs: Ints) -> Floats:
-        """(B, T) -> (B, T, V)."""
+    def window_log_probs(self, windows: Ints) -> Floats:
+        """(N, 1) -> (N, V)."""
         shifted = self.params["W"] - self.params["W"].max(axis=1, keepdims=True)
         rows: Matrix = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        return rows[inputs]
+        return rows[windows[:, 0]]

@@ -49,19 +49,36 @@ class Recurrent(Network):
     def forward(
         self, tokens: Tensor, state: State | None = None, *, last: bool = False
     ) -> tuple[Tensor, State]:
-        """As `Network`; the state is each layer's (B, H), of an LSTM h and c in turn."""
+        """As `Network`; the state is each layer's (B, H), of an LSTM h and c side by side (B, 2H)."""
+        if state is not None and tokens.shape[1] == 1 and not self.training:
+            return self.step(tokens[:, 0], state)
         x = F.embedding(tokens, self.input_dropout(self.embedding.weight))  # (B, T, E)
         after: list[Tensor] = []
         each = CELLS[self.kind].states
         for i, layer in enumerate(self.layers):
             before: Any = None
             if state is not None:
-                parts = [part[None].contiguous() for part in state[i * each : (i + 1) * each]]
+                parts = [part[None].contiguous() for part in state[i].chunk(each, dim=1)]
                 before = tuple(parts) if each == 2 else parts[0]
             x, left = layer(x, before)  # (B, T, H)
-            after += [part[0] for part in (left if each == 2 else [left])]
+            after.append(torch.cat([part[0] for part in left], dim=1) if each == 2 else left[0])
             x = self.dropout(x)
         return self.head(x[:, -1:] if last else x), tuple(after)
+
+    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """One more character (B,), without dropout -> logits (B, 1, V), the state after it."""
+        cell, width, v = CELLS[self.kind], self.head.in_features, len(self.embedding.weight)
+        few = len(tokens) < v
+        x = F.embedding(tokens, self.embedding.weight) if few else self.embedding.weight  # (B or V, E)
+        after: list[Tensor] = []
+        for before, (from_input, offset, weights, bias) in zip(state, self.recurrences(), strict=True):
+            x = F.linear(x, from_input, offset)  # (B or V, gates·H)
+            if not few and not after:  # V rows instead of B: what a character gives is the same in all
+                x = F.embedding(tokens, x)
+            left, _ = cell.forward(x, F.linear(before[:, :width], weights, bias), before)
+            after.append(left)
+            x = left[:, :width]  # (B, H)
+        return self.head(x)[:, None], tuple(after)
 
     def tree(self, tree: PrefixTree) -> Tensor:
         """Logits (N, V): the same layers, one state a prefix."""

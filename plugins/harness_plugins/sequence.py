@@ -7,6 +7,7 @@ also maps a `PrefixTree` to the logits (N, V) of its nodes. Everything else is h
 from __future__ import annotations
 
 import abc
+import contextlib
 import math
 import threading
 from collections.abc import Iterator, Mapping
@@ -20,9 +21,9 @@ from torch.nn import functional as F
 
 from harness import Corpus, Diverged, Trial
 from harness.contract import Config, Floats, Ints
-from harness.corpus import unique_rows
 from harness.torch_model import TorchModel, as_array
 from harness_plugins.captured import Captured, tables
+from harness_plugins.continued import MOST_KEPT, rows_of
 from harness_plugins.document_batches import Nodes, Rows, documents, text_starts, text_windows
 from harness_plugins.fixed_rows import Pieces
 from harness_plugins.optimizers import descent
@@ -33,8 +34,8 @@ from harness_plugins.training import Curve, learning_rate
 Tensor = torch.Tensor
 State = tuple[Tensor, ...]  # each (B, …)
 
-PARTS = 2**16
-MOST_KEPT = 2**25  # numbers in a state that is kept between calls
+PARTS = 2**16  # of a number of dropout: 16 bits
+AT_ONCE = 1024  # documents that go on together
 GLOBAL_GENERATOR = threading.Lock()  # torch initialises from it; members of a mixture share it
 
 
@@ -235,7 +236,9 @@ class SequenceModel(TorchModel):
 
     def rows(self, inputs: Ints) -> Floats:
         """(B, T) -> (B, T, V): every row from the start of its document."""
-        return self.read(inputs, None)[0]
+        with self.reading() as module:
+            logits, _ = module(self.tensor(inputs))  # (B, T, V)
+            return as_array(torch.log_softmax(logits.float(), dim=-1))
 
     def next_log_probs(self, inputs: Ints) -> Floats:
         """(B, T) -> (B, V).
@@ -243,39 +246,50 @@ class SequenceModel(TorchModel):
         The state after the last call is kept. Inputs that extend those by one character, as in sampling
         and in blind scoring, go on from there: one step instead of T, and the same rows.
         """
-        kept, state, fresh = self._kept, None, inputs
+        kept = self._kept
+        at = None
         if kept is not None and kept.params is self.params:
-            at = rows_of(kept.inputs, inputs[:, :-1])
-            if at is not None:
-                where = torch.from_numpy(at).to(self.device)
-                state, fresh = tuple(part[where] for part in kept.state), inputs[:, -1:]
-        rows, state = self.read(fresh, state, last=True)
+            at = rows_of(kept.inputs, inputs[:, :-1])  # (B,)
+        with self.reading() as module:
+            if kept is None or at is None:
+                logits, state = module(self.tensor(inputs), last=True)  # (B, 1, V)
+            else:
+                logits, state = self.go_on(module, self.tensor(inputs[:, -1:]), kept.state, self.tensor(at))
+            rows = as_array(torch.log_softmax(logits[:, 0].float(), dim=-1))
         small = sum(part.numel() for part in state) <= MOST_KEPT
         self._kept = Kept(self.params, np.array(inputs), state) if small else None
-        return rows[:, 0]
+        return rows
 
-    def read(self, inputs: Ints, state: State | None, *, last: bool = False) -> tuple[Floats, State]:
-        """Log-probabilities (B, T, V) after inputs (B, T) that follow a state, and the state after them."""
+    def go_on(self, module: nn.Module, tokens: Tensor, state: State, at: Tensor) -> tuple[Tensor, State]:
+        """Tokens (B, 1) after the states `at` (B,) -> logits (B, 1, V), the states after them.
+
+        On the CPU in parts: states are read from memory once, and what is made of them stays in the cache.
+        """
+        size = AT_ONCE if tokens.device.type == "cpu" else len(tokens)
+        parts = [
+            module(some, tuple(each[where] for each in state), last=True)
+            for some, where in zip(torch.split(tokens, size), torch.split(at, size), strict=True)
+        ]
+        if len(parts) == 1:
+            only: tuple[Tensor, State] = parts[0]
+            return only
+        logits, states = zip(*parts, strict=True)
+        return torch.cat(logits), tuple(map(torch.cat, zip(*states, strict=True)))
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[nn.Module]:
+        """The network, meanwhile without dropout and gradients."""
         module = self.module
         training = module.training
-        module.eval()
+        if training:
+            module.eval()
         try:
             with torch.inference_mode():
-                logits, state = module(torch.from_numpy(np.array(inputs)).to(self.device), state, last=last)
-                return as_array(torch.log_softmax(logits.float(), dim=-1)), state
+                yield module
         finally:
-            module.train(training)
+            if training:
+                module.train()
 
-
-def rows_of(known: Ints, wanted: Ints) -> Ints | None:
-    """Where each row of `wanted` (P, k) stands in `known` (Q, k); None unless all of them do."""
-    if known.shape[1] != wanted.shape[1] or not wanted.shape[1]:
-        return None
-    if known.shape == wanted.shape and (known == wanted).all():
-        return np.arange(len(known))
-    both = np.concatenate([known, wanted])
-    _, which = unique_rows(both, int(both.max()) + 1)
-    at = np.full(int(which.max()) + 1, -1)
-    at[which[: len(known)]] = np.arange(len(known))
-    found: Ints = at[which[len(known) :]]
-    return None if (found < 0).any() else found
+    def tensor(self, array: Ints) -> Tensor:
+        """A copy of it on the device."""
+        return torch.from_numpy(np.array(array)).to(self.device)

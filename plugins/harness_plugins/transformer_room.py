@@ -74,6 +74,8 @@ class Work(NamedTuple):
     d_branch: Array  # (N, C)
     random: Any  # (1,) uint64: the state of the generator of masks
     rate: Array  # (1,) of dropout
+    past: Array  # (L, ·, 2·C) keys and values that are kept: `TransformerReader`
+    where: Ints  # (documents, T) which of these each document has; none where documents are read whole
 
 
 def network(v: int, config: Config) -> tuple[Array, Net]:
@@ -140,6 +142,8 @@ def workspace(v: int, config: Config, documents: int, longest: int, state: int =
         d_branch=zeros(n * (rate > 0), c),
         random=np.array([state], np.uint64),
         rate=np.array([rate], np.float32),
+        past=zeros(layers, 0, 2 * c),
+        where=np.zeros((0, 0), np.int64),
     )
 
 
