@@ -102,17 +102,19 @@ def copy_rate(rounds: int = 9) -> float:
 
 @njit(nogil=True)
 def wait(n: int) -> int:
-    """N multiplications and additions of integers, each of which waits for the one before."""
-    x = 1
+    """N rounds of six operations on an integer, each of which waits for the one before (xorshift)."""
+    x = np.uint64(88172645463325252)
     for _ in range(n):
-        x = x * 6364136223846793005 + 1442695040888963407
-    return x
+        x ^= x << np.uint64(13)
+        x ^= x >> np.uint64(7)
+        x ^= x << np.uint64(17)
+    return int(x)
 
 
 def cycle_seconds(rounds: int = 9) -> float:
-    """A cycle of the processor: a multiplication and an addition that wait for each other take four."""
+    """A cycle of the processor: shifts and exclusive ors that wait for each other take one each."""
     wait(1)
-    return in_turns(rounds, lambda: wait(WAITING))[0] / (4 * WAITING)
+    return in_turns(rounds, lambda: wait(WAITING))[0] / (6 * WAITING)
 
 
 def seed_of(model: str, method: str = "lecture") -> tuple[Callable[[int], Model], Split]:

@@ -144,7 +144,10 @@ def table(found: Mapping[str, Any]) -> str:
     load = f"load {host['load']} at the start and {host['load_after']} at the end"
     busy = max(host["load"] or 0, host["load_after"] or 0) >= host["cores"]
     lines += [
-        "", "Ratio: how many times better. °: quoted, not measured here. Seconds are processor time but where whole processes are compared.", "",
+        "",
+        "Ratio: how many times better. °: quoted, not measured here. Seconds are the processor's; of whole "
+        "processes those of the clock on the wall.",
+        "",
         f"{host['cpu']}, {host['affinity']} of {host['cores']} cores, {load}"
         f"{': other jobs held the cores' if busy else ''}. Python {host['python']}, {versions}. "
         f"{found['date']}, commit {host['commit']}, {found['seconds']:.0f} s in all.",
