@@ -37,18 +37,23 @@ def thread_variables(threads: int) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def torch_threads(threads: int) -> Iterator[None]:
-    """Meanwhile torch uses so many threads, if it is loaded: its sums depend on them in their last bits."""
+def threads_here(threads: int) -> Iterator[None]:
+    """Meanwhile this process computes with so many threads: the last bits of a sum depend on them.
+
+    It holds for the BLAS and OpenMP libraries that are loaded by now, and for torch, which links its own.
+    """
+    from threadpoolctl import threadpool_limits
+
     torch: Any = sys.modules.get("torch")
-    if torch is None:
-        yield
-        return
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    before = torch.get_num_threads() if torch else 0
+    with threadpool_limits(threads):
+        if torch:
+            torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            if torch:
+                torch.set_num_threads(before)
 
 
 def can_isolate() -> bool:

@@ -218,8 +218,8 @@ class Shift:
         if choice.missing:
             raise Unavailable(choice.missing)
         if self.made.how.in_process:
-            registry.resolve(choice.spec, backend)  # which loads torch where it needs it
-            with environment.torch_threads(self.made.how.threads):
+            registry.resolve(choice.spec, backend)  # which loads the libraries it needs
+            with environment.threads_here(self.made.how.threads):
                 yield lambda cell: instance(self.made.registry, name, backend, choice.config, v, cell.seed)
             return
         how = self.made.how
