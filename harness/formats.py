@@ -266,4 +266,6 @@ def invisible(character: str) -> bool:
 
 def clean(text: str) -> str:
     """A foreign text made harmless: what is invisible becomes a visible escape."""
+    if text.isprintable():  # nearly always, and told at once
+        return text
     return "".join(ascii(character)[1:-1] if invisible(character) else character for character in text)
