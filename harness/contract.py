@@ -204,7 +204,8 @@ class Model(abc.ABC):
         stops at the boundary or at `max_length` characters. Documents that are the same so far, as far
         back as the context, share a row: `next_log_probs` is asked for distinct ones.
         """
-        context = self.context if isinstance(self, WindowModel) else None
+        whole = type(self).next_log_probs is Model.next_log_probs
+        context = self.context if isinstance(self, WindowModel) and not whole else None
         return ancestral.draw(
             self.next_log_probs, self.vocab_size, context, n, max_length, rng, temperature, top_k, prompt
         )
@@ -217,6 +218,12 @@ class WindowModel(Model):
     """
 
     context: int = 1
+
+    def __init_subclass__(cls) -> None:
+        """Who says with `log_probs` alone what its rows are, is asked for its last rows through it, too."""
+        super().__init_subclass__()
+        if "log_probs" in vars(cls) and "next_log_probs" not in vars(cls):
+            cls.next_log_probs = Model.next_log_probs  # type: ignore[method-assign]
 
     @abc.abstractmethod
     def window_log_probs(self, windows: Ints) -> Floats:

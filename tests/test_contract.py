@@ -85,6 +85,17 @@ def draw_words(
     return [tuple(document.tolist()) for document in drawn]
 
 
+class Whole(Weighed):
+    """Says with `log_probs` alone what its rows are: it looks at all of the inputs."""
+
+    def log_probs(self, inputs: np.ndarray) -> np.ndarray:
+        """(B, T) -> (B, T, V): the character of the first input is certain from then on."""
+        rows = np.full((*inputs.shape, self.vocab_size), -np.inf)
+        first = inputs[:, min(1, inputs.shape[1] - 1)]  # after the boundary
+        rows[np.arange(len(inputs)), :, np.maximum(first, 1)] = 0.0
+        return rows
+
+
 # ---- windows
 
 
@@ -98,6 +109,15 @@ def test_sliding_gives_each_position_its_last_inputs(length: int, context: int) 
         for row in inputs.tolist()
     ]
     assert sliding(inputs, context).tolist() == expected
+
+
+def test_a_window_model_with_rows_of_its_own_is_asked_for_its_last_ones_through_them() -> None:
+    """What is scored row by row and what is sampled is what `log_probs` says, however far it looks."""
+    model = build(Whole)
+    inputs = np.array([[0, 2, 1, 1, 1, 1], [0, 1, 1, 1, 1, 1]])
+    assert model.next_log_probs(inputs).tolist() == model.log_probs(inputs)[:, -1].tolist()
+    rng = np.random.default_rng(0)
+    assert [drawn.tolist() for drawn in model.sample(1, 6, rng, prompt=[2, 1, 1, 1])] == [[2, 1, 1, 1, 2, 2]]
 
 
 def test_windows_are_the_callers_own() -> None:
