@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from harness import environment
+
+os.environ.update({**environment.thread_variables(1), **os.environ})  # before anything loads numpy
+
 from harness import Alphabet, Corpus
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -22,14 +26,22 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARNESS_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("HARNESS_OFFLINE", "1")
     monkeypatch.delenv("HARNESS_RESULTS", raising=False)
+    monkeypatch.delenv("COLUMNS", raising=False)  # tables are as wide as where there is no terminal
 
 
 @pytest.fixture(autouse=True, scope="session")
 def machine_code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What numba compiles is kept for the session, since every test has a cache of its own."""
+    """What numba compiles is kept for the session, since every test has a cache of its own.
+
+    A process of the test that runs pytest itself is not told that it has a neighbour.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # workers have folders of their own
     with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
+            patch.delenv(name)
         if "NUMBA_CACHE_DIR" not in os.environ:
-            patch.setenv("NUMBA_CACHE_DIR", str(tmp_path_factory.mktemp("numba")))
+            patch.setenv("NUMBA_CACHE_DIR", str(shared / "numba"))
         yield
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from threadpoolctl import threadpool_info
 
 import harness
-from harness import store
+from harness import environment, store
 from harness.errors import UsageError
 from harness.notebook import Result
 from harness.record import Record
@@ -100,6 +101,21 @@ def test_output_is_kept_and_capped(tmp_path: Path) -> None:
     assert next((tmp_path / "results").rglob("0.stderr.txt")).read_text() == "the end\n" * 2  # warm-up, fit
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_cell_in_this_process_has_its_threads(threads: int) -> None:
+    """All libraries that share out sums use so many meanwhile, and as many as before afterwards."""
+    torch = pytest.importorskip("torch")
+
+    def used() -> list[int]:
+        return [torch.get_num_threads(), *(pool["num_threads"] for pool in threadpool_info())]
+
+    before = used()
+    assert len(before) > 1
+    with environment.threads_here(threads):
+        assert set(used()) == {threads}
+    assert used() == before
+
+
 @pytest.mark.parametrize("options", [{"in_process": True}, {"jobs": 2}])
 def test_numbers_do_not_depend_on_where_a_cell_runs(tmp_path: Path, options: dict[str, Any]) -> None:
     """In this process, isolated, or two side by side: every number is equal to the bit."""
@@ -142,7 +158,7 @@ def test_clocks_and_memory(tmp_path: Path) -> None:
     assert timings.checkpoint_s == 0
     assert record.peak_rss_bytes is not None
     assert 0 < record.peak_rss_bytes < 500 * 2**20
-    assert record.environment["threads"] == harness.environment.cores()  # type: ignore[attr-defined]
+    assert record.environment["threads"] == environment.cores()
     assert record.environment["noise"] >= 0
 
 

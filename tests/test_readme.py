@@ -40,7 +40,7 @@ def test_two_commands_of_one_line_stand_first() -> None:
         assert "-c constraints.txt" in command
         assert README.index(command) < len("\n".join(README.splitlines()[:25]))
     assert marked(README, "run").strip().endswith("harness run --models all")
-    assert marked(README, "test").strip().endswith("-m pytest")
+    assert marked(README, "test").strip().endswith("-m pytest -n auto --dist worksteal")
 
 
 def test_ci_runs_the_test_command_of_the_readme() -> None:
