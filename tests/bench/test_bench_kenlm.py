@@ -111,8 +111,8 @@ def test_order_six_on_names(benchmark: Any, makemore_path: Path, folder: Path) -
     size = sum(array.nbytes for array in model.params.values())
     keep(
         benchmark,
-        row="`ngram` modified KN, order 6, fit on makemore-names after warm-up",
-        peer="`lmplz -o 6`, whole process",
+        row="ngram modified KN, order 6, fit on makemore-names after warm-up",
+        peer="lmplz -o 6, whole process",
         peer_value=min(theirs, default=QUOTED_FIT),
         ours=min(ours),
         unit="s",
@@ -175,7 +175,7 @@ def test_a_hundred_megabytes_cold(lmplz: str, benchmark: Any, makemore_path: Pat
     keep(
         benchmark,
         row="… on a 100 MB text, cold, whole process on both sides",
-        peer="`lmplz -o 6`, whole process",
+        peer="lmplz -o 6, whole process",
         peer_value=theirs.wall,
         ours=cold.wall,
         unit="s",
@@ -236,14 +236,14 @@ def test_target_probabilities(benchmark: Any, makemore_path: Path, folder: Path)
     keep(
         benchmark,
         row="… scoring inside the model, target probabilities only",
-        peer="KenLM's command line, `query`",
+        peer="KenLM's command line, query",
         peer_value=rate,
         ours=text.targets / seconds,
         unit="characters/s",
         least=scored / rate,
         aim=2.0,
         floor_share=None,
-        note=f"least: Python `score()`, {scored / 1e6:.1f} M/s; "
+        note=f"least: Python score(), {scored / 1e6:.1f} M/s; "
         f"{'measured' if lmplz and query else 'quoted'} and {'measured' if lmplz and python else 'quoted'}; "
         "processor seconds",
     )
