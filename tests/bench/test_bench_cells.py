@@ -38,7 +38,7 @@ def test_a_torch_cell_starts_quickly(benchmark: Any) -> None:
 
 
 def test_the_harness_costs_little_beside_its_cells(benchmark: Any, tmp_path: Path) -> None:
-    """Wall time of a run of all default models outside start, warm-up, fit, checkpoints, evaluate and sample."""
+    """Wall time of a run of all default models outside what a cell itself does."""
     results = []
     took = benchmark.pedantic(
         lambda: results.append(harness.run("all", results=tmp_path)), rounds=1, warmup_rounds=0
