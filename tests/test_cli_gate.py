@@ -364,6 +364,37 @@ def test_foreign_files_do_not_hide_the_baseline(capsys: pytest.CaptureFixture[st
     assert len(err.splitlines()) == 2
 
 
+@pytest.mark.parametrize("lost", ["changed", "gone"])
+def test_a_baseline_that_has_lost_a_line_is_exit_6(
+    capsys: pytest.CaptureFixture[str], results: Path, lost: str
+) -> None:
+    """It would take its model out of the gate for ever; the list of runs says so, too."""
+    (path,) = store.run_files(results)
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[2] = lines[2].replace(b'"test_nll":2', b'"test_nll":1') if lost == "changed" else b""
+    path.write_bytes(b"".join(lines))
+    assert main(["gate", "--baseline", str(path), "--head", str(path)]) == 6
+    error = capsys.readouterr().err
+    assert "PASS" not in error
+    assert f"{path} is damaged" in error
+    assert main(["list", "runs", "--json"]) == 0
+    listed = capsys.readouterr()
+    assert json.loads(listed.out)[0]["state"] == "damaged"
+    assert path.name in listed.err
+
+
+@pytest.mark.parametrize("models", ["cuont-bigram", "count-bigram,cuont-bigram"])
+def test_a_model_that_nobody_knows_is_exit_2(
+    capsys: pytest.CaptureFixture[str], results: Path, models: str
+) -> None:
+    """A name that is misspelt takes no model out of the gate; one that the baseline lacks is named."""
+    run = str(store.run_files(results)[0])
+    assert main(["gate", "--baseline", run, "--head", run, "--models", models]) == 2
+    assert "did you mean 'count-bigram'?" in capsys.readouterr().err
+    assert main(["gate", "--baseline", run, "--head", run, "--models", "count-bigram,ngram"]) == 0
+    assert "ngram: run" in capsys.readouterr().err
+
+
 def test_a_damaged_file_of_a_reference_is_exit_6(capsys: pytest.CaptureFixture[str], results: Path) -> None:
     """The newest run of a commit whose header is not what was written is not passed over."""
     run = run_of(results)

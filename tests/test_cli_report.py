@@ -196,7 +196,10 @@ def test_scores_that_were_changed_are_left_out_and_said(results: Path, tmp_path:
     np.savez(file, **arrays | {"test_sums": arrays["test_sums"] * 0.9})
     page = facts(results, tmp_path)
     assert page.left_out == [f"{file}: damaged (the checksum does not hold)"]
+    assert page.damaged
     assert [row.rank for row in page.rows] == [None] * 3
+    assert main(["report", "--results", str(results), "--output", str(tmp_path / "page.html")]) == 6
+    assert (tmp_path / "page.html").is_file()
 
 
 def test_a_plugin_that_is_not_here_is_left_out(results: Path, tmp_path: Path) -> None:

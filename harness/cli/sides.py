@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.cli import options
-from harness.errors import UsageError
+from harness.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
     from harness.change import Pairs, Side
@@ -47,6 +47,8 @@ class Asked:
                 run = self.find(what)
             except UsageError as error:
                 raise NoBaselineError(f"no baseline: {error}") from None
+        if env is None or what is not None:
+            self.know_models(run)
         records = [record for record in run.records if self.covers(record)]
         if not any(record.status == "ok" for record in records):
             held = ", ".join(dict.fromkeys(f"{r.model}@{r.backend} {r.status}" for r in run.records))
@@ -80,6 +82,8 @@ class Asked:
         if store.IMPORTED in run.header.run_id:
             raise UsageError(f"run {run.header.run_id} is imported: it holds times alone, and no scores")
         options.warn([*passed_over, *run.warnings])
+        if any(finding.state == "damaged" for finding in run.findings):
+            raise StoreError(f"{run.path} is damaged, and what was lost cannot be compared; restore the file")
         if not run.closed:
             options.warn([f"{run.path} is open: the run was interrupted or is still going on"])
         return run
@@ -92,12 +96,20 @@ class Asked:
         """Whether a cell is one of those that are asked for; a test part is what counts, so no searches."""
         if self.dataset not in (None, record.dataset) or not self.on_split(record.split):
             return False
-        from harness import change, selection
+        from harness import selection
 
-        backend, full = f"@{record.backend}", change.name_of(record)
-        names = record.model, record.model + backend, full, full.replace(backend, "", 1)
         wanted = selection.items(self.models)
-        return not wanted or any(item in ("all", "*", "*@*", *names) for item in wanted)
+        return not wanted or any(item in called(record) for item in wanted)
+
+    def know_models(self, run: Run) -> None:
+        """A name that the baseline does not hold is one of a model that there is; `UsageError` otherwise."""
+        from harness import registry, selection
+
+        names = {name for record in run.records for name in called(record)}
+        for item in selection.items(self.models):
+            if item not in names:
+                selection.choose(registry.discover(self.plugins), [item])
+                options.warn([f"{item}: run {run.header.run_id} holds no such cell"])
 
     def on_split(self, method: str) -> bool:
         """Whether a run or a cell is of the split that is asked for, written short or in full."""
@@ -227,6 +239,14 @@ class Asked:
                     watch=lambda name, pair: options.say(f"{name}: pair {pair} of {max(gate.LOOKS)}"),
                 )
         return found
+
+
+def called(record: Record) -> tuple[str, ...]:
+    """What `--models` may say to mean a cell."""
+    from harness import change
+
+    backend, full = f"@{record.backend}", change.name_of(record)
+    return "all", "*", "*@*", record.model, record.model + backend, full, full.replace(backend, "", 1)
 
 
 def names_of(records: Sequence[Record]) -> list[str]:

@@ -48,3 +48,4 @@ class Facts:
     history: History | None = None
     certificates: Sequence[Certificate] = ()
     left_out: Sequence[str] = ()  # what could not be shown, and why
+    damaged: bool = False  # whether a side file was left out

@@ -44,7 +44,7 @@ def gather(
         raise UsageError(f"run {newest.header.run_id} has no finished cell: there is nothing to show")
     records = joined(chosen)
     owner = {run.header.run_id: Result(run, found) for run in chosen}
-    left_out: list[str] = []
+    left_out, lost = list[str](), list[str]()
 
     def whole(read: Callable[[Record], Any], record: Record) -> Any:
         """A side file's content; a damaged one is left out, and the figures stay readable."""
@@ -52,6 +52,7 @@ def gather(
             return read(record)
         except StoreError as error:
             left_out.append(str(error))
+            lost.append(str(error))
             return None
 
     rows = standings(records, lambda record: whole(owner[record.run_id].run.scores, record))
@@ -84,6 +85,7 @@ def gather(
         followed(past, records),
         certificates(audits, [row.record for row in rows], left_out),
         list(dict.fromkeys(left_out)),
+        bool(lost),
     )
 
 
