@@ -202,11 +202,12 @@ def groups(models: str, **options: Any) -> list[int]:
 @pytest.mark.parametrize(
     ("models", "options", "expected"),
     [
-        ("mlp@torch,mlp@numpy", {}, [3, 1, 1, 1]),
-        ("mlp@torch:hidden=4/8", {"budget": "50steps"}, [3, 3]),
-        ("mlp@torch", {"budget": "5s"}, [1, 1, 1]),
-        ("mlp@torch", {"target": 2.0}, [1, 1, 1]),
-        ("mlp@torch", {"solo": True}, [1, 1, 1]),
+        ("mlp@torch:learning_rate=0.01,mlp@numpy", {}, [3, 1, 1, 1]),
+        ("mlp@torch:hidden=4/8,learning_rate=0.01", {"budget": "50steps"}, [3, 3]),
+        ("mlp@torch", {}, [1, 1, 1]),
+        ("mlp@torch:learning_rate=0.01", {"budget": "5s"}, [1, 1, 1]),
+        ("mlp@torch:learning_rate=0.01", {"target": 2.0}, [1, 1, 1]),
+        ("mlp@torch:learning_rate=0.01", {"solo": True}, [1, 1, 1]),
         ("mlp@torch:preset=lecture", {}, [1, 1, 1]),
         ("mlp@torch:preset=makemore", {}, [3]),
         ("mlp@numba:preset=lecture", {}, [3]),
@@ -220,14 +221,14 @@ def test_who_is_trained_together(models: str, options: dict[str, Any], expected:
 
 def test_a_search_trains_alone() -> None:
     """What follows from the records before it is one cell."""
-    made = runner.plan("mlp@torch", data=DATA, seeds=3)
+    made = runner.plan("mlp@torch:learning_rate=0.01", data=DATA, seeds=3)
     made.search = Search("a search", lambda records: None)
     assert [len(group) for group in made.together(made.cells)] == [1, 1, 1]
 
 
 def test_how_seeds_are_trained_is_in_the_identity() -> None:
     """An open run of seeds together is not continued by one that trains them apart."""
-    made: Plan = runner.plan("mlp@torch", data=DATA, seeds=2)
+    made: Plan = runner.plan("mlp@torch:learning_rate=0.01", data=DATA, seeds=2)
     assert made.identity != replace(made, how=replace(made.how, solo=True)).identity
 
 
@@ -237,7 +238,7 @@ def test_how_seeds_are_trained_is_in_the_identity() -> None:
 def test_rows_of_seeds_that_were_trained_together(tmp_path: Path) -> None:
     """Marked, scored as alone within 1e-4, with a curve each; seconds and memory as the mark says."""
     options: dict[str, Any] = {"dataset": DATA, "seeds": 3, "threads": 1, "results": tmp_path}
-    model = f"mlp@torch:{SMALL},steps=130"
+    model = f"mlp@torch:{SMALL},learning_rate=0.01,steps=130"
     together = harness.run(model, **options)
     alone = harness.run(model, solo=True, **options)
     for one, other in zip(together.records, alone.records, strict=True):
@@ -260,7 +261,7 @@ def test_rows_of_seeds_that_were_trained_together(tmp_path: Path) -> None:
 def test_in_this_process_too(tmp_path: Path) -> None:
     """`in_process` gives the numbers of a process of its own, to the bit."""
     options: dict[str, Any] = {"dataset": DATA, "seeds": 2, "threads": 1, "results": tmp_path}
-    model = f"mlp@torch:{SMALL},steps=60"
+    model = f"mlp@torch:{SMALL},learning_rate=0.01,steps=60"
     one, other = harness.run(model, **options), harness.run(model, in_process=True, **options)
     assert [record.metrics for record in one.records] == [record.metrics for record in other.records]
     assert all(record.marks[0].startswith("batched:2:") for record in other.records)
@@ -361,7 +362,14 @@ def test_a_rerun_of_one_seed_is_excused(tmp_path: Path, capsys: pytest.CaptureFi
     """`verify --rerun` fits the seed alone and says why bits differ: exit 3, not 6."""
     from harness.cli import main
 
-    arguments = ["--models", f"mlp@torch:{SMALL},steps=200", "--seeds", "2", "--dataset", DATA]
+    arguments = [
+        "--models",
+        f"mlp@torch:{SMALL},learning_rate=0.01,steps=200",
+        "--seeds",
+        "2",
+        "--dataset",
+        DATA,
+    ]
     assert main(["run", *arguments, "--threads", "1", "--results", str(tmp_path)]) == 0
     capsys.readouterr()
     code = main(["verify", "--rerun", "mlp", "--json", "--results", str(tmp_path)])
@@ -376,3 +384,13 @@ def test_a_backend_that_cannot_says_so() -> None:
 
     with pytest.raises(NotImplementedError, match="Uniform trains one seed at a time"):
         Uniform(3, {}, np.random.default_rng(0)).fit_seeds(*chain([None] * 3))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("model", ["mlp@torch", "wavenet", "gru:clip=0,warmup=0"])
+def test_a_fit_that_diverges_between_two_losses_is_no_invalid_model(tmp_path: Path, model: str) -> None:
+    """Its learning curve is not asked for rows of nothing: its row says `diverged`."""
+    pytest.importorskip("torch")
+    name, _, options = model.partition(":")
+    rate = ",".join(filter(None, [options, "learning_rate=1e38"]))
+    (row,) = harness.run(f"{name}:{rate}", dataset=DATA, budget="30steps", results=tmp_path).records
+    assert (row.status, "finite" in row.reason or "loss is" in row.reason) == ("diverged", True)
