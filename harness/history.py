@@ -150,7 +150,8 @@ def chosen(cells: list[tuple[Header, Group]], models: Sequence[str]) -> list[tup
     wanted = [(item, chooses(item)) for item in items(models)]
     for item, test in wanted:
         if not any(test(group[0]) for _, group in cells):
-            there = {name for _, group in cells for name in (group[0].model, name_of(group[0]))}
+            names = {name for _, group in cells for name in (group[0].model, name_of(group[0]))}
+            there = {name.partition(", ")[0] for name in names}  # a budget is nothing that an item says
             raise UnknownName("model", item, there, where=" on record")
     return [cell for cell in cells if not wanted or any(test(cell[1][0]) for _, test in wanted)]
 

@@ -319,6 +319,8 @@ def test_a_model_that_is_not_on_record_names_the_nearest() -> None:
     """Of the series there are."""
     with pytest.raises(UnknownName, match="unknown model 'grv' on record; did you mean 'gru'"):
         history.follow([run(1, record("gru"))], NLL, ["grv"])
+    with pytest.raises(UnknownName, match=r"known: gru, gru@numpy$"):  # names that --models can say
+        history.follow([run(1, record("gru", budget="10s"))], NLL, ["nothing"])
 
 
 @pytest.mark.parametrize(
