@@ -17,6 +17,7 @@ import os
 import re
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -170,26 +171,34 @@ def encode_line(kind: str, payload: bytes) -> bytes:
 
 def decode_line(line: bytes) -> tuple[str, bytes]:
     """The kind and the payload of one line; `ValueError` where the checksum does not hold."""
-    kind, payload = opened(line)
+    kind, payload = opened(line, 0, len(line))
     return kind, bytes(payload)
 
 
-def opened(line: bytes) -> tuple[str, memoryview]:
-    """The same without a copy: most of what reading a thousand runs would cost."""
-    line = line.removesuffix(b"\r")  # git on Windows
-    found = LINE.match(line)
-    if found is None or not line.endswith(b"}"):
+def opened(content: bytes, begin: int, end: int) -> tuple[str, memoryview]:
+    """The same of a line from `begin` to `end`, without a copy: most of what reading runs would cost."""
+    end -= content.endswith(b"\r", begin, end)  # git on Windows
+    found = LINE.match(content, begin, end)
+    if found is None or not content.endswith(b"}", begin, end):
         raise ValueError("not a line of a run file")
-    payload = memoryview(line)[found.end() : -1]
-    if checksum(payload).encode() != found[1]:
+    payload = memoryview(content)[found.end() : end - 1]
+    if hashlib.sha256(payload).hexdigest() != found[1].decode():
         raise ValueError("the checksum does not hold")
     return found[2].decode(), payload
+
+
+def lines_of(content: bytes) -> Iterator[tuple[int, int]]:
+    """Where each whole line begins and ends, its newline left out."""
+    begin = 0
+    while (end := content.find(b"\n", begin)) >= 0:
+        yield begin, end
+        begin = end + 1
 
 
 def holds(line: bytes) -> bool:
     """Whether a line is as it was written, whatever stands in it."""
     try:
-        opened(line)
+        opened(line, 0, len(line))
     except ValueError:
         return False
     return True
@@ -203,20 +212,20 @@ def read(path: Path) -> Run:
 def scan(path: Path, form: type[R]) -> Scan[R]:
     """A run file with its cells in this form, ordered."""
     try:
-        lines = path.read_bytes().split(b"\n")
+        content = path.read_bytes()
     except OSError as error:
         raise failure(path, error) from None
     found: list[Finding] = []
-    if lines[-1]:
+    if content and not content.endswith(b"\n"):
         found.append(Finding("torn", f"{path}: the last line is torn and was left out"))
     header: Header | None = None
     records: dict[int, R] = {}
     decoder = msgspec.json.Decoder(form)
     closed = False
     damaged = 0
-    for number, line in enumerate(lines[:-1], start=1):
+    for number, (begin, end) in enumerate(lines_of(content), start=1):
         try:
-            kind, payload = opened(line)
+            kind, payload = opened(content, begin, end)
             if closed or (kind == "header" and header is not None):
                 raise ValueError(f"a {kind} has no place here")
             if kind == "header":
@@ -235,7 +244,7 @@ def scan(path: Path, form: type[R]) -> Scan[R]:
             if number == 1:
                 raise StoreError(f"{path}: not a run file of harness ({error})") from None
             where = f"{path}, line {number}"
-            if header is not None and header.schema != SCHEMA and holds(line):
+            if header is not None and header.schema != SCHEMA and holds(content[begin:end]):
                 text = f"{where}: left out, this harness knows {SCHEMA} ({error})"
                 found.append(Finding(age(header.schema), text))
                 continue
