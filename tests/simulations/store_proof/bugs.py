@@ -79,12 +79,12 @@ def to_the_end(fd: int, path: Path) -> None:
     os.lseek(fd, 0, os.SEEK_END)
 
 
-def unchecked(line: bytes) -> tuple[str, memoryview]:
+def unchecked(content: bytes, begin: int, end: int) -> tuple[str, memoryview]:
     """A line, whatever its checksum says."""
-    found = run_file.LINE.match(line)
-    if found is None or not line.endswith(b"}"):
+    found = run_file.LINE.match(content, begin, end)
+    if found is None or not content.endswith(b"}", begin, end):
         raise ValueError("not a line of a run file")
-    return found[2].decode(), memoryview(line)[found.end() : -1]
+    return found[2].decode(), memoryview(content)[found.end() : end - 1]
 
 
 class Everything:
