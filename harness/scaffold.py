@@ -24,9 +24,6 @@ NAME = re.compile(r"[a-z]([a-z0-9._-]*[a-z0-9])?")  # of a model, a distribution
 
 # What differs between the kinds besides their models.
 DEPENDENCY = {"numpy": "nextchar-harness", "window": "nextchar-harness", "torch": "nextchar-harness[torch]"}
-CPU_TORCH = """
-      # the CPU build alone; the plain one brings several GB for GPUs
-      - run: pip install torch --index-url https://download.pytorch.org/whl/cpu"""
 
 
 def package_of(name: str) -> str:
@@ -74,7 +71,6 @@ def files(name: str, kind: str, version: str) -> Iterator[tuple[Path, str]]:
         "class_name": "".join(word.capitalize() for word in package_of(name).split("_")),
         "kind": kind,
         "dependency": f"{DEPENDENCY[kind]}>={version}",
-        "before_install": CPU_TORCH if kind == "torch" else "",
         "year": str(date.today().year),
     }
     for shelf in (TEMPLATE / "shared", TEMPLATE / kind):
