@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -71,7 +72,11 @@ def fit(
 
     def checkpoint(current: Model) -> float:
         at = trial.elapsed()
-        nll = dev_nll(current)
+        try:
+            nll = dev_nll(current)
+        except InvalidModel:
+            must_be_finite(current.params, "at a checkpoint")  # rows of a fit that has diverged
+            raise
         curve.append((at, nll))
         return nll
 
@@ -156,7 +161,12 @@ def fit_seeds(
     def at_checkpoints(number: int) -> Callable[[Model], float]:
         def checkpoint(current: Model) -> float:
             at = (clock() - before - sum(trial.stopped_clock for trial in trials)) / len(trials)
-            nll = dev_nll(current)
+            try:
+                nll = dev_nll(current)
+            except InvalidModel:
+                if not_finite(current.params) is None:
+                    raise
+                nll = math.inf  # this seed has diverged: the others go on
             curves[number].append((at, nll))
             return nll
 
@@ -183,10 +193,10 @@ def fit_seeds(
     )
 
 
-def must_be_finite(params: Mapping[str, Any]) -> None:
+def must_be_finite(params: Mapping[str, Any], when: str = "after training") -> None:
     """Raise `Diverged` where a parameter is not finite."""
     if bad := not_finite(params):
-        raise Diverged(f"parameter {bad!r} is not finite after training")
+        raise Diverged(f"parameter {bad!r} is not finite {when}")
 
 
 def few(train: Corpus) -> Corpus:

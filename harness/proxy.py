@@ -66,6 +66,7 @@ class Proxy(Model):
                 trial.progress(done, total, **scalars)
             elif "checkpoint" in message:
                 nll = trial.checkpoint(self)
+                self._params = None  # the next ones are others
                 self.child.send({"op": "checked", "nll": finite(nll)})
             elif "ok" in message and isinstance(consumed := message.get("targets_consumed", 0), int):
                 trial.targets_consumed = consumed
@@ -85,6 +86,7 @@ class Proxy(Model):
                 trials[0].progress(done, total, **scalars)
             elif "checkpoint" in message:
                 nll = trials[message["checkpoint"]].checkpoint(self)
+                self._params = None  # the next ones are others
                 self.child.send({"op": "checked", "nll": finite(nll)})
             elif "ok" in message:
                 for trial, consumed in zip(trials, message["targets_consumed"], strict=True):

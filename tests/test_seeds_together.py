@@ -44,8 +44,11 @@ class Draws(Model):
             raise ValueError("no luck")
         if self.config["says"] == "too-few":
             return found[1:]
-        if self.config["says"] == "nan":
+        if self.config["says"].startswith("nan"):
             found[1]["log_p"] = found[1]["log_p"] * np.nan
+        if self.config["says"] == "nan-midway":
+            for trial, self.params in zip(trials, found):
+                trial.checkpoint(self)
         if self.config["says"] == "bad-rows":
             found[2]["log_p"] = found[2]["log_p"] + 1
         return found
@@ -55,7 +58,7 @@ class Draws(Model):
 
 @hookimpl
 def harness_models():
-    says = ("fine", "raises", "too-few", "nan", "bad-rows")
+    says = ("fine", "raises", "too-few", "nan", "nan-midway", "bad-rows")
     return ModelSpec("draws", {"numpy": Draws}, context=0, stochastic=True, vectorised=True, steps=5,
                      config={"says": "fine"}, words={"says": says})
 '''
@@ -315,6 +318,7 @@ def test_seconds_are_shared_out(parts: Split) -> None:
         ("raises", ["failed", "failed", "failed"], "fit: ValueError: no luck (draws.py:"),
         ("too-few", ["invalid", "invalid", "invalid"], "fit_seeds returned no list of 3 params"),
         ("nan", ["ok", "diverged", "ok"], "parameter 'log_p' is not finite after training"),
+        ("nan-midway", ["ok", "diverged", "ok"], "parameter 'log_p' is not finite after training"),
         ("bad-rows", ["ok", "ok", "invalid"], "next_log_probs: a row's probabilities sum to 2.71828"),
     ],
 )

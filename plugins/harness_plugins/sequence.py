@@ -29,7 +29,7 @@ from harness_plugins.fixed_rows import Pieces
 from harness_plugins.optimizers import descent
 from harness_plugins.prefix_tree import PrefixTree, neighbour_batches, sorted_rows, tree_batches
 from harness_plugins.steps_ahead import kept, train_ahead
-from harness_plugins.training import Curve, finite, learning_rate
+from harness_plugins.training import Curve, learning_rate
 
 Tensor = torch.Tensor
 State = tuple[Tensor, ...]  # each (B, …)
@@ -112,18 +112,17 @@ class SequenceModel(TorchModel):
         rate = torch.zeros((), device=self.device)
         descend = descent(module, self.config, rate)
         total = round((trial.steps or 0) * self.targets_a_step(train))
-        done = taken = 0
+        done = 0
         for count, (batch, size) in enumerate(self.batches(train)):
             if trial.should_stop():
                 break
             if curve.due():
                 self.keep()
-                finite(self.params, count)
                 curve.point(self)
             loss = self.loss(module, batch) / size
             rate.fill_(learning_rate(self.config, trial.spent()))
             descend(loss)
-            done, taken = done + batch.targets, count + 1
+            done += batch.targets
             if count % 20 == 0:  # reading the loss waits for the device
                 value = loss.item()
                 if not math.isfinite(value):
@@ -131,7 +130,6 @@ class SequenceModel(TorchModel):
                 trial.progress(done, total, loss=value)
         trial.progress(done, total)
         self.keep()
-        finite(self.params, taken)
         if curve.due(finished=True):
             curve.point(self)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import Corpus, Diverged, Model, Trial
+from harness import Corpus, Model, Trial
 from harness.contract import Config
 
 POINTS = 8  # of a learning curve
@@ -31,13 +31,6 @@ def learning_rate(config: Config, spent: float, falls_at: float = 0.5) -> float:
     if schedule == "cosine":
         return float(rate * (0.01 + 0.99 * (1 + math.cos(math.pi * spent)) / 2))
     return rate * (1 - spent) if schedule == "linear" else rate
-
-
-def finite(params: Params, steps: int) -> None:
-    """`Diverged` where parameters are not: before a checkpoint, which would be asked for rows of nothing."""
-    for name, value in params.items():
-        if not np.isfinite(value).all():
-            raise Diverged(f"parameter {name!r} is not finite after {steps} steps")
 
 
 class Curve:

@@ -18,7 +18,7 @@ from harness.torch_model import TorchModel
 from harness_plugins.captured import Captured, equal, tables
 from harness_plugins.optimizers import optimizer
 from harness_plugins.steps_ahead import READ_EVERY, kept, train_ahead
-from harness_plugins.training import Curve, finite, learning_rate
+from harness_plugins.training import Curve, learning_rate
 from harness_plugins.window_batches import window_batches, window_tables
 
 EPSILON = 1e-5
@@ -95,28 +95,26 @@ class TorchWindowModel(WindowModel, TorchModel):
         """The loop, step by step."""
         loss_of, module, rate = self.losses(train), self.module.train(), torch.zeros(())
         descent = optimizer(list(module.parameters()), self.config, rate)
-        done = total = taken = 0
+        done = total = 0
         for steps, chosen in enumerate(self.batches(train)):
             if trial.should_stop():
                 break
             if curve.due():
                 self.keep()
-                finite(self.params, steps)
                 curve.point(self)
             loss = loss_of(module, chosen)
             descent.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]  # torch gives it no types
             rate.fill_(learning_rate(self.config, trial.spent(), self.falls_at))
             descent.step()
-            done, taken = done + len(chosen), steps + 1
-            total = done * (trial.steps or 0) // taken
+            done += len(chosen)
+            total = done * (trial.steps or 0) // (steps + 1)
             if (steps + 1) % READ_EVERY == 0:
                 if not math.isfinite(loss.item()):
                     raise Diverged(f"loss is {loss.item()} after {steps + 1} steps")
                 trial.progress(done, total, loss=loss.item())
         trial.progress(done, total)
         self.keep()
-        finite(self.params, taken)
         if curve.due(finished=True):
             curve.point(self)
 
