@@ -51,7 +51,11 @@ class Scan(Generic[R]):
     records: list[R]
     closed: bool
     findings: list[Finding] = field(default_factory=list)
-    damaged: int = 0  # lines that were set aside
+
+    @property
+    def damage(self) -> list[str]:
+        """What was lost, in words: lines that were set aside, and cells that only the end line knows of."""
+        return [finding.text for finding in self.findings if finding.state == "damaged"]
 
     @property
     def warnings(self) -> list[str]:
@@ -222,7 +226,6 @@ def scan(path: Path, form: type[R]) -> Scan[R]:
     records: dict[int, R] = {}
     decoder = msgspec.json.Decoder(form)
     closed = False
-    damaged = 0
     for number, (begin, end) in enumerate(lines_of(content), start=1):
         try:
             kind, payload = opened(content, begin, end)
@@ -249,10 +252,9 @@ def scan(path: Path, form: type[R]) -> Scan[R]:
                 found.append(Finding(age(header.schema), text))
                 continue
             found.append(Finding("damaged", f"{where}: damaged and left out ({error})"))
-            damaged += 1
     if header is None:
         raise StoreError(f"{path}: not a run file of harness (no header)")
-    return Scan(path, header, [records[cell] for cell in sorted(records)], closed, found, damaged)
+    return Scan(path, header, [records[cell] for cell in sorted(records)], closed, found)
 
 
 def unreadable(path: Path, error: str) -> Finding:

@@ -159,7 +159,7 @@ def latest(files: Sequence[Path], passed_over: list[str]) -> Path | None:
             if finding.state == "damaged":
                 return path
         else:
-            if found.records or found.damaged:
+            if found.records or found.damage:
                 return path
         spare.append(path)
     imported = [path for path in reversed(files) if IMPORTED in path.stem]  # no model to show or compare

@@ -142,5 +142,5 @@ def left_over(run: Run) -> Iterator[Finding]:
     named = {name for record in run.records for name in record.side_names}
     found = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []
     spare = [name for name in found if name not in named]
-    if spare and run.closed and not run.damaged:
+    if spare and run.closed and not run.damage:
         yield Finding("left over", f"{folder}: {len(spare)} files that no cell names, {spare[0]!a} first")

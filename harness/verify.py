@@ -144,9 +144,9 @@ def side(read: Callable[[Record], Any], record: Record, kind: str, outcomes: lis
 
 
 def header_row(run: Run) -> Row:
-    """What a run file says of itself: every cell that it names is there, and no line is damaged."""
+    """What a run file says of itself: every cell that it names is there, and no line is lost."""
     header = run.header
-    outcomes: list[Check | Gap] = [Check("damaged lines", run.damaged, 0, "checksums")]
+    outcomes: list[Check | Gap] = [Check("damage", len(run.damage), 0, "checksums")]
     if header.cells and run.closed:
         outcomes.append(Check("cells", len(run.records), len(header.cells), "header"))
     if not run.closed:

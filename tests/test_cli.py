@@ -789,6 +789,26 @@ def test_show_of_damaged_side_files_keeps_the_figures(capsys: pytest.CaptureFixt
     assert nll[1] in shown.out
 
 
+@pytest.mark.parametrize("lost", ["changed", "gone"])
+def test_a_run_that_lost_a_line_is_damaged_to_every_verb(
+    capsys: pytest.CaptureFixture[str], names: str, lost: str
+) -> None:
+    """Changed, or gone and counted by the end line: exit 6, and what remains is shown."""
+    assert run("--models", "uniform,count-bigram", "--dataset", names) == 0
+    (path,) = stored()
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[2] = lines[2].replace(b"ok", b"xx", 1) if lost == "changed" else b""
+    path.write_bytes(b"".join(lines))
+    for verb in ("show", "verify", "verify --store", "export --to csv", "report --rescore 0 --output r.html"):
+        capsys.readouterr()
+        assert main(verb.split()) == 6, verb
+        printed = capsys.readouterr()
+        assert path.name in printed.out + printed.err, verb
+        assert "uniform" in printed.out or verb in ("verify --store", "report --rescore 0 --output r.html")
+    assert main(["list", "runs"]) == 0
+    assert "damaged" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -78,7 +78,7 @@ def test_what_a_newer_schema_adds_is_passed_over_and_named() -> None:
     run = store.read(NEWER)
     assert [one.cell for one in run.records] == [0]
     assert [finding.state for finding in run.findings] == ["newer", "newer"]
-    assert run.damaged == 0
+    assert run.damage == []
     assert "line 3" in run.warnings[0]
     assert "line 4: left out, this harness knows harness.record/1" in run.warnings[1]
 

@@ -169,7 +169,7 @@ def test_the_committed_runs_are_whole(update: Any) -> None:
     for name in update.RUNS:
         run = store.read(update.named(README, name))
         assert run.closed
-        assert (run.warnings, run.damaged) == ([], 0)
+        assert (run.warnings, run.damage) == ([], [])
         assert [record.status for record in run.records] == ["ok"] * len(registry.discover().models)
         for record in run.records:
             scores, drawn = run.scores(record), run.samples(record)

@@ -103,7 +103,7 @@ def test_after_an_error_nothing_more_is_written(path: Path, monkeypatch: pytest.
     with pytest.raises(StoreError, match="an earlier line could not be written"):
         writer.close()
     run = store.read(path)
-    assert ([one.cell for one in run.records], run.closed, run.damaged) == ([0], False, 0)
+    assert ([one.cell for one in run.records], run.closed, run.damage) == ([0], False, [])
     again = store.Writer(path, header(), resume=True)
     assert [one.cell for one in again.records] == [0]
     again.cell(cell(1))
@@ -166,7 +166,7 @@ def test_a_cell_that_stands_twice_counts_once(path: Path) -> None:
     writer.close(complete=False)
     run = store.read(path)
     assert run.records == [first, cell(1)]
-    assert run.damaged == 1
+    assert len(run.damage) == 1
     assert run.warnings == [f"{path}, line 3: damaged and left out (cell 0 stands twice)"]
 
 

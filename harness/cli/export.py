@@ -61,7 +61,7 @@ def command(
     else:
         for name, text in made.items():
             write(output / name, text)
-    return 6 if any(run.damaged for run in found) else 0
+    return 6 if any(run.damage for run in found) else 0
 
 
 def whole(spec: ExporterSpec, runs: Sequence[Run]) -> list[Run]:

@@ -140,8 +140,7 @@ def runs(folder: Path) -> Rows:
     options.warn(problems)
     rows: Rows = []
     for run in found:
-        lost = [finding.text for finding in run.findings if finding.state == "damaged"]
-        options.warn(lost)
+        options.warn(run.damage)
         ok = [r for r in run.records if r.status == "ok"]
         scored = [r for r in ok if r.metrics.test_nll is not None]
         best = min(scored, key=lambda r: r.metrics.test_nll or 0.0, default=None)
@@ -153,7 +152,7 @@ def runs(folder: Path) -> Rows:
                 "split": run.header.split,
                 "ok": f"{len(ok)}/{len(run.header.cells) or len(run.records)}",
                 "best": f"{best.label} {best.metrics.test_nll:.4f}" if best else "–",
-                "state": "damaged" if lost else "closed" if run.closed else "open",
+                "state": "damaged" if run.damage else "closed" if run.closed else "open",
             }
         )
     return rows

@@ -85,4 +85,4 @@ def command(
             for chart in charts:
                 save(directory, chart)
     click.echo(f"{output}: {len(facts.rows)} rows, {len(charts)} drawings, {len(html.encode()) / 1e6:.2f} MB")
-    return 6 if facts.damaged or any(run.damaged for run in chosen) else 0
+    return 6 if facts.damaged or any(run.damage for run in chosen) else 0

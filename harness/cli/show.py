@@ -50,4 +50,4 @@ def command(
     options.warn(sorted(damaged))
     if not found.closed:
         options.warn([f"{found.path} is open: the run was interrupted or is still going on"])
-    return 6 if found.damaged or damaged else 0
+    return 6 if found.damage or damaged else 0

@@ -38,17 +38,16 @@ class Asked:
 
     def baseline(self, what: str | None, env: Path | None, seeds: int) -> Side:
         """The cells of the baseline; `NoBaselineError` where there is none that is ok."""
-        if what is None and env is not None:
-            run = self.run_in(env, seeds)
-        elif what is None:
-            raise NoBaselineError("no baseline: --baseline names a run file, a run or a git reference")
-        else:
+        if what is not None:
             try:
                 run = self.find(what)
             except UsageError as error:
                 raise NoBaselineError(f"no baseline: {error}") from None
-        if env is None or what is not None:
             self.know_models(run)
+        elif env is not None:
+            run = self.run_in(env, seeds)
+        else:
+            raise NoBaselineError("no baseline: --baseline names a run file, a run or a git reference")
         records = [record for record in run.records if self.covers(record)]
         if not any(record.status == "ok" for record in records):
             held = ", ".join(dict.fromkeys(f"{r.model}@{r.backend} {r.status}" for r in run.records))
@@ -82,7 +81,7 @@ class Asked:
         if store.IMPORTED in run.header.run_id:
             raise UsageError(f"run {run.header.run_id} is imported: it holds times alone, and no scores")
         options.warn([*passed_over, *run.warnings])
-        if any(finding.state == "damaged" for finding in run.findings):
+        if run.damage:
             raise StoreError(f"{run.path} is damaged, and what was lost cannot be compared; restore the file")
         if not run.closed:
             options.warn([f"{run.path} is open: the run was interrupted or is still going on"])

@@ -51,7 +51,6 @@ def gather(
         try:
             return read(record)
         except StoreError as error:
-            left_out.append(str(error))
             lost.append(str(error))
             return None
 
@@ -84,7 +83,7 @@ def gather(
         one_of_each(tables),
         followed(past, records),
         certificates(audits, [row.record for row in rows], left_out),
-        list(dict.fromkeys(left_out)),
+        list(dict.fromkeys([*lost, *left_out])),
         bool(lost),
     )
 
