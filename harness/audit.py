@@ -27,7 +27,7 @@ from harness.checks_rows import (
     check_normalised,
     check_stateless,
 )
-from harness.engine import CellTimeout
+from harness.child import CellTimeout
 from harness.errors import HarnessError, InvalidRows, UnknownName
 from harness.subject import Finding, Subject
 

@@ -17,9 +17,9 @@ from typing import Any
 import msgspec
 
 from harness import __version__
-from harness.columns import called, options
 from harness.compare import repeats
 from harness.errors import UsageError
+from harness.labels import called, options
 from harness.record import Data, Header, Plugin, Record, Timings
 from harness.store import IMPORTED, Run
 

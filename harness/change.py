@@ -10,9 +10,9 @@ from statistics import fmean, median
 import numpy as np
 
 from harness import gate
-from harness.columns import called
 from harness.compare import Arrays, Scores, kept, repeats
 from harness.gate import Answer, Finding, Thresholds
+from harness.labels import called
 from harness.record import Record
 from harness.statistics import Float64s
 

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 from harness import benchmark_json, formats, report
-from harness.columns import options
 from harness.compare import repeats
+from harness.labels import options
 from harness.metrics import METRICS, Metric
 from harness.record import Record
 from harness.store import Run

@@ -14,9 +14,9 @@ from itertools import pairwise
 from statistics import fmean
 
 from harness.changes import Find
-from harness.columns import brief, called
 from harness.compare import repeats
 from harness.errors import UnknownName, UsageError
+from harness.labels import brief, called
 from harness.metrics import Metric
 from harness.record import Header, Record
 from harness.selection import axes_of, items

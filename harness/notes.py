@@ -7,10 +7,10 @@ import textwrap
 from collections.abc import Sequence
 from statistics import median
 
-from harness.columns import called, called_row
 from harness.compare import Standing
 from harness.figures import short, tiny
 from harness.formats import clean
+from harness.labels import called, called_row
 from harness.record import Data, Header, Record
 from harness.statistics import FEWEST, METHOD
 

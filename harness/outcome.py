@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import engine
+from harness.child import CellTimeout
 from harness.contract import Model
 from harness.errors import Diverged, HarnessError, InvalidModel, StoreError, Unavailable
 from harness.fit import not_finite
@@ -49,7 +49,7 @@ def verdict(error: BaseException, phase: Phase, timeout: float | None) -> tuple[
         if phase.model is not None and (bad := not_finite(phase.model.params)):
             return "diverged", f"parameter {bad!r} is not finite"
         return "invalid", text
-    if isinstance(error, engine.CellTimeout):
+    if isinstance(error, CellTimeout):
         return "timeout", f"{phase.name}: over the limit of {timeout:g} s" + (f": {text}" if text else "")
     if isinstance(error, MemoryError) or getattr(error, "out_of_memory", False):
         return "out-of-memory", f"{phase.name}: {text or 'not enough memory'}"

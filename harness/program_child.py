@@ -13,7 +13,8 @@ from typing import IO, Any
 from numpy.typing import NDArray
 
 from harness import wire
-from harness.engine import MEMORY_WORDS, CellDied, CellError, CellTimeout, Child, Engine, Limits
+from harness.child import MEMORY_WORDS, CellDied, CellError, CellTimeout, Child, Limits
+from harness.engine import Engine
 from harness.errors import HarnessError
 from harness.program import command, options
 from harness.wire import Message

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.child import Limits
 from harness.contract import Config, Floats, Ints, Model, Trial
 from harness.corpus import Corpus
-from harness.engine import Engine, Limits
+from harness.engine import Engine
 from harness.errors import Unavailable
 from harness.program import BACKEND, missing
 from harness.proxy import Proxy, give, opened

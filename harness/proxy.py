@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.child import Child, Limits, Unsupported
 from harness.contract import Floats, Ints, Model, Trial
 from harness.corpus import Corpus
-from harness.engine import Child, Engine, Limits, Unsupported
+from harness.engine import Engine
 from harness.errors import InvalidModel
 from harness.program import BACKEND
 from harness.program_child import ProgramChild, opening

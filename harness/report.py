@@ -9,9 +9,10 @@ from typing import Any
 from tabulate import tabulate
 
 from harness import formats
-from harness.columns import Column, called, shown
+from harness.columns import Column, shown
 from harness.compare import Scores, repeats, standings
 from harness.formats import Cells, clean
+from harness.labels import called
 from harness.notes import heading, notes
 from harness.record import Header, Record
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from harness import environment, held, plan, runner, selection, split, store
-from harness.columns import called
 from harness.errors import UsageError
+from harness.labels import called
 from harness.plan import Cell, How, Plan, Search
 from harness.record import Header, Metrics, Record
 from harness.rederive import Check

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from harness import __version__, certificate, engine, environment, evaluate, registry, sample, store
+from harness.child import Limits
 from harness.contract import Model, Trial
 from harness.errors import StoreError, Unavailable
 from harness.fit import Fitted, FittedSeeds, fit, fit_seeds
@@ -230,7 +231,7 @@ class Shift:
             child, make = opened(
                 self.processes,
                 start,
-                engine.Limits(self.timeout(cells), how.memory, how.threads),
+                Limits(self.timeout(cells), how.memory, how.threads),
                 opening(choice, how.plugins, v),
                 {"train": parts.train, "dev": parts.dev.corpus},
             )

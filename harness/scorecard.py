@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness import columns, figures, formats, notes
+from harness import columns, figures, formats, notes, values
 from harness.columns import Raw
 from harness.compare import Standing
 from harness.errors import UnknownName
@@ -58,7 +58,7 @@ class Row:
     def reason(self) -> str | None:
         """Why there is no verdict by the tolerance."""
         if self.verdict in ("failed", "skipped"):
-            return columns.reason(self.standing)
+            return values.reason(self.standing)
         cut = f"{self.budget} instead of {self.full}" if self.budget != self.full else None
         if self.verdict == "not comparable":
             why = self.recipe.why or self.standing.record.absent.get(self.metric)

@@ -12,10 +12,11 @@ import numpy as np
 
 from harness import split
 from harness.certificate import Finding, Outcome
+from harness.child import Limits
 from harness.contract import Model, Trial
 from harness.corpus import Alphabet
 from harness.dataset import Dataset
-from harness.engine import Engine, Limits
+from harness.engine import Engine
 from harness.environment import can_isolate
 from harness.errors import Diverged, InvalidModel, Unavailable, UsageError
 from harness.evaluate import score

@@ -13,7 +13,6 @@ from typing import TypedDict, Unpack
 import numpy as np
 
 from harness import (
-    columns,
     compare,
     notebook,
     plan,
@@ -24,6 +23,7 @@ from harness import (
     settings,
     split,
     store,
+    values,
 )
 from harness.compare import Standing
 from harness.errors import StoreError, UsageError
@@ -230,7 +230,7 @@ def rows_of(made: plan.Plan, member: Member, run: store.Run) -> list[Row]:
 def measured(recipe: Recipe, metric: str, standing: Standing, run: store.Run) -> float | None:
     """Our figure for a metric, with the penalty of the published loss where it has one."""
     part = metric.removesuffix("_nll")
-    found = (columns.nll(part) if part in ("train", "dev", "test") else columns.metric(metric))(standing)
+    found = (values.nll(part) if part in ("train", "dev", "test") else values.metric(metric))(standing)
     if found is None or recipe.penalty is None:
         return found
     return found + recipe.penalty * fmean(mean_square(run, record) for record in standing.counted)

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 
 from harness import compare, environment, rederive
-from harness.columns import called
 from harness.compare import Standing
 from harness.errors import HarnessError, StoreError
 from harness.held import Held, hold
+from harness.labels import called
 from harness.record import Header, Metrics, Record
 from harness.rederive import Check, Gap
 from harness.registry import Registry

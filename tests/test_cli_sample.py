@@ -15,7 +15,7 @@ import pytest
 import harness
 from harness import plan, store
 from harness.cli import main
-from harness.columns import called
+from harness.labels import called
 from harness.record import Record
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")

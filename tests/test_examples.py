@@ -15,9 +15,9 @@ import pytest
 import harness
 from harness import Corpus, Trial, registry
 from harness.cli import main
-from harness.columns import called
 from harness.corpus import Alphabet
 from harness.instances import instance
+from harness.labels import called
 from harness_plugins.count_bigram import CountBigram
 
 ROOT = Path(__file__).parents[1]

@@ -17,8 +17,8 @@ import harness
 from harness import program_child, registry
 from harness.cli import main
 from harness.cli.stored import ask_for
-from harness.columns import called
 from harness.errors import UsageError
+from harness.labels import called
 from harness.notebook import Result
 from harness.program import spec
 from harness.record import Record

@@ -29,7 +29,7 @@ HEAVY = {"torch", "numba", "scipy"}
 # import `errors`, and `cli` everything. A new module is a new row here and there.
 STAGES = {"dataset", "split", "fit", "evaluate", "sample", "record", "store", "report"}
 SERVICES = {"contract", "corpus", "registry", "selection", "seeds", "settings", "environment", "statistics"}
-DRAWN = {"columns", "compare", "figures", "formats", "record"} | {
+DRAWN = {"columns", "labels", "values", "compare", "figures", "formats", "record"} | {
     f"page.{shared}" for shared in ("axes", "canvas", "palette", "scales")
 }
 MAY_IMPORT: dict[str, set[str]] = {
@@ -63,53 +63,58 @@ MAY_IMPORT: dict[str, set[str]] = {
     "compare": {"record", "statistics"},
     "pairs": {"compare", "statistics"},
     "gate": {"figures", "statistics"},
-    "change": {"record", "statistics", "compare", "columns", "gate"},
+    "change": {"record", "statistics", "compare", "labels", "gate"},
     "committed": {"record", "store"},
     "environments": {"record", "store"},
     "score_file": {"formats", "pairs"},
     "figures": set(),
     "formats": set(),
-    "columns": {"record", "statistics", "compare", "figures", "formats"},
-    "notes": {"record", "statistics", "compare", "columns", "figures", "formats"},
-    "report": {"record", "statistics", "compare", "history", "columns", "notes", "formats"},
+    "labels": {"record", "compare"},
+    "values": {"record", "compare"},
+    "columns": {"compare", "statistics", "figures", "formats", "labels", "values"},
+    "notes": {"record", "statistics", "compare", "labels", "values", "figures", "formats"},
+    "report": {"record", "statistics", "compare", "history", "columns", "labels", "notes", "formats"},
     "wire": {"contract", "corpus"},
     "worker": {"contract", "corpus", "registry", "instances", "wire"},
     "server": {"worker"},
-    "engine": {"wire"},
-    "program_child": {"program", "wire", "engine"},
-    "proxy": {"contract", "corpus", "engine", "program", "program_child"},
-    "program_model": {"contract", "corpus", "program", "engine", "proxy"},
+    "forks": set(),
+    "child": {"wire", "forks", "engine"},
+    "engine": {"child", "forks"},
+    "program_child": {"program", "wire", "child", "engine"},
+    "proxy": {"contract", "corpus", "child", "engine", "program", "program_child"},
+    "program_model": {"contract", "corpus", "program", "child", "engine", "proxy"},
     "torch_model": {"contract", "corpus"},
     "plan": STAGES | SERVICES,
     "measure": STAGES | SERVICES | {"agreement", "plan"},
     "turns": set(),
     "interrupts": {"store"},
-    "outcome": {"contract", "engine", "fit", "record"},
+    "outcome": {"contract", "child", "fit", "record"},
     "runner": STAGES
     | SERVICES
-    | {"certificate", "instances", "interrupts", "turns", "outcome", "plan", "measure", "engine", "proxy"},
+    | {"certificate", "instances", "interrupts", "turns", "outcome", "plan", "measure"}
+    | {"child", "engine", "proxy"},
     "space": {"contract", "selection"},
     "tune": {"compare", "plan", "record", "seeds", "selection", "space", "statistics"},
     "metrics": {"record", "figures"},
     "changes": set(),
-    "history": {"record", "store", "columns", "compare", "changes", "metrics", "selection"},
+    "history": {"record", "store", "labels", "compare", "changes", "metrics", "selection"},
     "history_picture": {"figures", "formats", "history", "svg"},
-    "benchmark_json": {"record", "store", "columns", "compare"},
-    "export": {"record", "store", "report", "columns", "compare", "formats", "metrics", "benchmark_json"},
+    "benchmark_json": {"record", "store", "labels", "compare"},
+    "export": {"record", "store", "report", "labels", "compare", "formats", "metrics", "benchmark_json"},
     "lr_range": {"fit", "plan", "record", "seeds", "space", "tune"},
     "picture": {"formats", "lr_range", "svg"},
     "svg": {"formats"},
     "notebook": STAGES | SERVICES | {"instances", "plan", "measure", "runner"},
     "held": STAGES | SERVICES | {"plan"},
     "rederive": STAGES | SERVICES | {"measure", "held"},
-    "verify": STAGES | SERVICES | {"compare", "columns", "held", "rederive"},
-    "rerun": STAGES | SERVICES | {"plan", "runner", "columns", "held", "rederive"},
+    "verify": STAGES | SERVICES | {"compare", "labels", "held", "rederive"},
+    "rerun": STAGES | SERVICES | {"plan", "runner", "labels", "held", "rederive"},
     "causes": set(),
     "doctor": {"causes"},
     "author_file": {"causes"},
     "reference": STAGES | SERVICES | {"causes", "instances"},
     "certificate": {"dataset", "record", "registry", "selection", "store"},
-    "subject": STAGES | SERVICES | {"certificate", "instances", "engine", "proxy"},
+    "subject": STAGES | SERVICES | {"certificate", "instances", "child", "engine", "proxy"},
     "moves": STAGES | SERVICES | {"agreement", "subject"},
     "checks_rows": STAGES | SERVICES | {"moves", "subject"},
     "checks_fit": STAGES | SERVICES | {"moves", "subject"},
@@ -121,7 +126,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "checks_law": STAGES | SERVICES | {"codec", "goodness", "subject"},
     "watching": STAGES | SERVICES | {"agreement", "processes", "proxy", "subject"},
     "checks_process": STAGES | SERVICES | {"agreement", "canaries", "subject", "watching"},
-    "audit": {"engine", "subject", "checks_rows", "checks_fit", "checks_law", "checks_process"},
+    "audit": {"child", "subject", "checks_rows", "checks_fit", "checks_law", "checks_process"},
     "testing": STAGES | SERVICES | {"plan", "engine", "subject", "audit"},
     # the page of `harness report`: what draws knows records and figures, `gather` and `profiles` read
     "page.scales": {"figures", "picture"},
@@ -136,7 +141,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "page.parts": DRAWN,
     "page.timeline": DRAWN | {"history"},
     "page.profiles": {
-        "columns",
+        "labels",
         "compare",
         "corpus",
         "evaluate",
@@ -146,10 +151,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         "selection",
     },
     "page.facts": {"compare", "history", "record", "page.pairs", "page.profiles"},
-    "page.certificates": {"certificate", "columns", "record", "page.facts"},
+    "page.certificates": {"certificate", "labels", "record", "page.facts"},
     "page.gather": STAGES
     | SERVICES
-    | {"changes", "columns", "compare", "held", "history", "metrics", "notebook"}
+    | {"changes", "labels", "compare", "held", "history", "metrics", "notebook"}
     | {"page.certificates", "page.facts", "page.pairs", "page.profiles", "page.timeline"},
     "page.markup": {"formats", "page.canvas"},
     "page.samples": {"figures", "formats", "record", "page.canvas", "page.facts", "page.markup"},
@@ -163,10 +168,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "page.pictures": {"store", "page", "page.canvas", "page.palette"},
     "published": {"settings"},
     "scaffold": set(),
-    "scorecard": {"record", "store", "published", "compare", "columns", "notes", "figures", "formats"},
+    "scorecard": {
+        "record",
+        "store",
+        "published",
+        "compare",
+        "columns",
+        "values",
+        "notes",
+        "figures",
+        "formats",
+    },
     "suite": STAGES
     | SERVICES
-    | {"plan", "runner", "notebook", "published", "scorecard", "compare", "columns"},
+    | {"plan", "runner", "notebook", "published", "scorecard", "compare", "values"},
 }
 
 # Where the house is wider than the table, each with its reason; to be mended there or here.

@@ -81,7 +81,7 @@ def side_of(run: Run, records: Sequence[Record]) -> Side:
     """The test scores of a model's repeats; `UsageError` where they were not kept."""
     import numpy as np
 
-    from harness.columns import called
+    from harness.labels import called
     from harness.pairs import Scored
     from harness.report import clean
 

@@ -50,7 +50,7 @@ class Stored:
     @property
     def exact_name(self) -> str:
         """The name that chooses this record and no other of its run: `mlp@numpy:context=8 #1`."""
-        from harness.columns import called
+        from harness.labels import called
 
         return f"{called(self.record, repeat=False)} #{self.record.repeat + 1}"
 
@@ -191,7 +191,7 @@ def pick_all(run: Run, name: str) -> list[Record]:
 
 def name_of(record: Record) -> str:
     """A record's name as under the table: `mlp@numpy:context=8 #2`."""
-    from harness.columns import called
+    from harness.labels import called
     from harness.report import clean
 
     return clean(called(record))
@@ -200,7 +200,7 @@ def name_of(record: Record) -> str:
 def spellings(record: Record) -> set[str]:
     """The names of one configuration, its seed left out: as a table, or as `--models` spells it."""
     from harness import program
-    from harness.columns import called
+    from harness.labels import called
 
     bases = record.model, f"{record.model}@{record.backend}"
     chosen = called(record, repeat=False).removeprefix(bases[1])  # ":context=8"

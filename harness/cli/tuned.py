@@ -32,7 +32,7 @@ def outcome(record: Record) -> str:
 
 def setting(record: Record, tuning: Tuning) -> str:
     """`hidden=128,learning_rate=0.01`: what this trial has of the space."""
-    from harness.columns import brief
+    from harness.labels import brief
     from harness.report import clean
 
     return clean(",".join(f"{key}={brief(record.config[key])}" for key in tuning.space))
@@ -78,9 +78,9 @@ def heading(tuning: Tuning) -> str:
 
 def table(places: Sequence[Place], tuning: Tuning) -> list[Any]:
     """The columns of the best trials."""
-    from harness.columns import brief
     from harness.figures import interval, seconds, short, whole
     from harness.formats import Cells, clean
+    from harness.labels import brief
 
     records = [place.record for place in places]
     metrics = [record.metrics for record in records]
@@ -117,7 +117,7 @@ def notes(places: Sequence[Place], top: int) -> list[str]:
 
 def to_run(record: Record, made: Plan) -> str:
     """The command that scores a trial on test: the same model, data, budget and seed."""
-    from harness.columns import called
+    from harness.labels import called
     from harness.report import clean
 
     words = ["harness", "run", "--models", called(record, repeat=False)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from harness import certificate
-from harness.columns import called
+from harness.labels import called
 from harness.page.facts import Certificate
 from harness.record import Record
 

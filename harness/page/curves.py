@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness import figures
-from harness.columns import called_row
 from harness.compare import Standing
 from harness.formats import Cells, clean
+from harness.labels import called_row
 from harness.page import axes, canvas
 from harness.page.canvas import Chart
 from harness.page.scales import Box, apart, beside, crowd, linear, logarithmic

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from harness import changes, history, sample, store
-from harness.columns import called, called_row
 from harness.compare import Standing, standings
 from harness.errors import HarnessError, StoreError, UsageError
 from harness.held import parts_of
 from harness.history import History
+from harness.labels import called, called_row
 from harness.metrics import metric
 from harness.notebook import Result
 from harness.page.certificates import certificates

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from harness import figures
-from harness.columns import COLUMNS, behind, called_row, nll, shown, status
+from harness.columns import COLUMNS, behind, shown
 from harness.compare import Standing
+from harness.labels import called_row
 from harness.page import canvas
 from harness.page.canvas import Chart
 from harness.page.scales import Scale, crowd, linear
+from harness.values import nll, status
 
 SHOWN = 60  # rows that are drawn; the table holds all
 

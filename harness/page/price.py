@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from harness import figures
-from harness.columns import called_row, largest, speed, timing
 from harness.compare import Standing
 from harness.formats import Cells, clean
+from harness.labels import called_row
 from harness.page import axes, canvas
 from harness.page.canvas import Chart
 from harness.page.scales import Box, beside, crowd, linear, logarithmic
+from harness.values import largest, speed, timing
 
 MOST = 40  # models that are drawn
 

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import evaluate, program, selection
-from harness.columns import called_row
 from harness.compare import Standing
 from harness.corpus import Corpus
 from harness.errors import HarnessError
+from harness.labels import called_row
 from harness.notebook import Result
 from harness.record import Record
 

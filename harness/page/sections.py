@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness import figures
-from harness.columns import called_row
 from harness.formats import Cells, clean, middle
+from harness.labels import called_row
 from harness.notes import detectable, measured, notes
 from harness.page import contrast, curves, ladder, pairs, parts, price, timeline
 from harness.page.canvas import Chart, safe

@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 
 import harness
-from harness import engine
+from harness.child import Limits
+from harness.engine import Engine
 
 
 def test_a_torch_cell_starts_quickly(benchmark: Any) -> None:
     """Spawn to hello of a torch cell after the first, against 60 ms; the first beside it."""
     pytest.importorskip("torch")
-    limits = engine.Limits(threads=1)
-    with engine.Engine(threads=1) as processes:
+    limits = Limits(threads=1)
+    with Engine(threads=1) as processes:
         began = time.perf_counter()
         processes.start("torch", limits).close()
         first = time.perf_counter() - began
