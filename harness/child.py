@@ -13,12 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from harness import wire
+from harness import memory, wire
 from harness.errors import Diverged, HarnessError, InvalidModel, Unavailable, UsageError
 from harness.forks import Server, ServerDied
 
@@ -109,6 +108,7 @@ class Child:
             for end in ends:
                 os.close(end)
         engine.children.add(self)
+        self.scales = memory.Scales(self.pid)
         self.channel = wire.Channel(stream)
         if limits.timeout is not None:
             self.channel.deadline = time.monotonic() + limits.timeout
@@ -118,7 +118,7 @@ class Child:
             self.close()
             raise
         self.start_s = time.perf_counter() - began
-        self.resident = self.memory("VmRSS")
+        self.resident = memory.held(self.pid, "VmRSS")
 
     def launch(self, kind: str, limits: Limits, ends: list[int]) -> wire.Stream:
         """Start the process with `ends` as its stdout and stderr; the stream of its frames."""
@@ -236,7 +236,7 @@ class Child:
                 try:
                     self.exit_status = self.server.status(self.pid)
                 except ServerDied:  # nobody can tell the status; a process that has gone was killed
-                    self.exit_status = None if self.memory("VmRSS") else -signal.SIGKILL
+                    self.exit_status = None if memory.held(self.pid, "VmRSS") else -signal.SIGKILL
         return self.exit_status
 
     def orphaned(self) -> bool:
@@ -265,6 +265,7 @@ class Child:
                     self.signal(signal.SIGKILL)
                     self.wait(5 * GRACE)
         self.channel.sock.close()
+        self.scales.close()
         self.engine.children.discard(self)
         if self.process is not None:
             self.signal(signal.SIGKILL)  # what it left in its group; a server does it for its own
@@ -276,19 +277,12 @@ class Child:
         except ProcessLookupError:
             return  # it has gone
 
-    def memory(self, field: str) -> int | None:
-        """`VmRSS` or `VmHWM` (peak) in bytes, as the system tells it; None where it does not."""
-        try:
-            text = Path(f"/proc/{self.pid}/status").read_text()
-        except OSError:
-            return None
-        found = re.search(rf"{field}:\s+(\d+) kB", text)
-        return int(found[1]) * 1024 if found else None
-
     def peak(self) -> int | None:
-        """Peak minus the resident size at hello, in bytes."""
-        peak = self.memory("VmHWM")
-        return None if peak is None or self.resident is None else max(0, peak - self.resident)
+        """Peak of it and of what it has started, minus its resident size at hello, in bytes."""
+        peak = memory.held(self.pid, "VmHWM")
+        if peak is None or self.resident is None:
+            return None
+        return max(0, peak - self.resident, self.scales.largest - self.resident)
 
 
 def as_exception(message: Mapping[str, Any], told: Callable[[str], str] = str) -> Exception:

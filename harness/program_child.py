@@ -16,6 +16,7 @@ from harness import wire
 from harness.child import MEMORY_WORDS, CellDied, CellError, CellTimeout, Child, Limits
 from harness.engine import Engine
 from harness.errors import HarnessError
+from harness.memory import held
 from harness.program import command, options
 from harness.wire import Message
 
@@ -122,7 +123,7 @@ class ProgramChild(Child):
         """Bound its address space to what it has and `extra` bytes, where the system can (Linux)."""
         import resource
 
-        present = self.memory("VmSize")
+        present = held(self.pid, "VmSize")
         if present is None or not hasattr(resource, "prlimit"):
             return
         try:

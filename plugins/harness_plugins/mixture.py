@@ -1,16 +1,18 @@
 """Mixtures: p(w | h) = Σ λₖ(|h|) pₖ(w | h), the weights by EM on dev (Jelinek & Mercer 1980).
 
 The weights depend on how long the history is, since members differ in how soon they know better. Members
-are trained within the mixture's own budget: those without steps (counting) first, then the others side
-by side, one thread each where there are enough. Dev fits the weights, and nothing else here; with
-`weights=held-out` a tenth of train does (it stops the networks too), and counting then counts all of train.
+are trained within the mixture's own budget: those without steps (counting) first, then the others, as
+many side by side as there are threads, a process of one thread each. Dev fits the weights, and nothing
+else here; with `weights=held-out` a tenth of train does (it stops the networks too), and counting then
+counts all of train.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +21,11 @@ from harness import Corpus, Model, Trial, evaluate
 from harness.contract import Floats, Ints
 from harness.errors import UsageError
 from harness_plugins.held_out import hold_out
+from harness_plugins.side_by_side import Report, side_by_side
 from harness_plugins.specs.mixtures import members
 
 Array = NDArray[np.float64]
+Params = dict[str, NDArray[Any]]
 
 PRIOR = 20  # targets that the common weights count for at each position
 RESERVED = 0.04  # of a budget in seconds: to score dev by each member and to fit the weights
@@ -43,15 +47,17 @@ class Mixture(Model):
             raise UsageError("mixture needs a dev part for its weights; weights=held-out takes it from train")
         parts = [trial.build(text, str(k)) for k, text in enumerate(members(self.config))]
         progress = Together(trial)
+        scores: dict[int, Array] = {}
 
-        def fit(part: Model, corpora: tuple[Corpus, Corpus], threads: int, seconds: float | None) -> None:
+        def fit(part: Model, corpora: tuple[Corpus, Corpus], seconds: float | None, report: Report) -> None:
+            threads = trial.threads if part in counting or beside == 1 else 1
             own = Trial(
                 int(part.rng.integers(2**31)),
                 part.device,
                 threads,
                 seconds=seconds,
                 steps=None if seconds else trial.steps or part.default_steps,
-                on_progress=progress.of(part),
+                on_progress=report,
                 on_checkpoint=lambda model: float(evaluate.score_targets(model, judge, None).mean()),
                 on_build=part.builder,
                 clock=trial.clock,
@@ -60,26 +66,38 @@ class Mixture(Model):
             set_threads(threads)
             part.fit(*corpora, own)
 
+        def learn(part: Model, seconds: float | None, report: Report) -> tuple[Params, Array]:
+            fit(part, (taught, judge), seconds, report)
+            return part.params, -evaluate.score_targets(part, judge, None)
+
         counting = [part for part in parts if part.default_steps is None and not isinstance(part, Mixture)]
         stepping = [part for part in parts if part not in counting]
+        beside = max(1, min(len(stepping), trial.threads))
         began = trial.elapsed()
         for part in counting:
-            fit(part, (taught, judge), trial.threads, left(trial))
+            fit(part, (taught, judge), left(trial), progress.of(part))
         again = trial.elapsed() - began if held_out else 0.0
-        beside = max(1, min(len(stepping), trial.threads))
         rounds = [stepping[first : first + beside] for first in range(0, len(stepping), beside)]
         for index, some in enumerate(rounds):
             remaining = left(trial, again)
             share = None if remaining is None else remaining / (len(rounds) - index)
-            threads = max(1, trial.threads // len(some))
-            with ThreadPoolExecutor(beside) as pool:
-                jobs = [pool.submit(fit, part, (taught, judge), threads, share) for part in some]
-            for job in jobs:
-                job.result()
+            learned = side_by_side(
+                [partial(learn, part, share) for part in some],
+                [progress.of(part) for part in some],
+                trial.device,
+            )
+            for part, (params, found) in zip(some, learned, strict=True):
+                if part.params is not params:  # it was trained in another process
+                    part.params = params
+                scores[id(part)] = found
         set_threads(trial.threads)
-        self.params = {"weights": weigh(parts, judge, self.config["positions"])}
-        for part in counting if held_out else ():
-            fit(part, (train, dev), trial.threads, left(trial))  # dev: for one that asks for it itself
+        for part in counting:
+            scores[id(part)] = -evaluate.score_targets(part, judge, None)
+        self.params = {
+            "weights": weigh([scores[id(part)] for part in parts], judge, self.config["positions"])
+        }
+        for part in counting if held_out else ():  # dev: for one that asks for it itself
+            fit(part, (train, dev), left(trial), progress.of(part))
         for k, part in enumerate(parts):
             self.params |= {f"{k}/{name}": value for name, value in part.params.items()}
         self._members, self._loaded = parts, self.params
@@ -127,11 +145,11 @@ class Together:
         self.done: dict[int, int] = {}
         self.total: dict[int, int] = {}
 
-    def of(self, part: Model) -> Callable[[int, int, Mapping[str, float]], None]:
-        """What one member's trial calls; from any thread."""
+    def of(self, part: Model) -> Report:
+        """What is told of one member's trial."""
 
         def progress(done: int, total: int, scalars: Mapping[str, float]) -> None:
-            with self.lock:
+            with self.lock:  # members in threads
                 self.done[id(part)], self.total[id(part)] = done, total
                 self.trial.progress(sum(self.done.values()), sum(self.total.values()), **scalars)
 
@@ -154,9 +172,9 @@ def set_threads(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
-def weigh(parts: list[Model], judge: Corpus, positions: int) -> Array:
-    """Log-weights (positions, K) of fitted members that suit a corpus which none of them has learned."""
-    scores = np.stack([-evaluate.score_targets(part, judge, None) for part in parts], axis=1)  # (N, K)
+def weigh(found: list[Array], judge: Corpus, positions: int) -> Array:
+    """Log-weights (positions, K) that suit a corpus which no member has learned; found: each one's scores."""
+    scores = np.stack(found, axis=1)  # (N, K)
     start = np.repeat(judge.offsets[:-1], judge.lengths)
     age = np.arange(judge.targets) - start  # (N,) characters before each target
     return weights_by_age(scores, age, positions)
