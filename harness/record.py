@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -277,6 +277,15 @@ class End(msgspec.Struct, kw_only=True):
     """The last line of a run file: it is closed for good."""
 
     cells: int  # how many the run holds
+    brief: list[Brief] | None = None  # of each, in their order; None in files of older versions
+
+
+def briefly(records: Iterable[Record]) -> list[Brief]:
+    """What a list of runs needs of each cell, in their order."""
+    return [
+        msgspec.convert(record, Brief, from_attributes=True)
+        for record in sorted(records, key=lambda record: record.cell)
+    ]
 
 
 def label(model: str, options: Mapping[str, Any]) -> str:

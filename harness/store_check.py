@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import StoreError
-from harness.record import SCHEMA, Record
+from harness.record import SCHEMA, Record, briefly
 from harness.run_file import (
     Finding,
     Run,
@@ -92,6 +92,8 @@ def of_lines(run: Run) -> Iterator[Finding]:
 def of_records(run: Run) -> Iterator[Finding]:
     """Cells that are whole, and not this run's."""
     planned = len(run.header.cells)
+    if run.summary is not None and not run.damage and run.summary != briefly(run.records):
+        yield Finding("damaged", f"{run.path}: its end line sums up other cells than it holds")
     for record in run.records:
         if record.run_id != run.header.run_id:
             text = f"{run.path}: cell {record.cell} is one of run {record.run_id!a}"

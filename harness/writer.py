@@ -13,7 +13,7 @@ import msgspec
 
 from harness import durable
 from harness.errors import StoreError, UsageError
-from harness.record import SCHEMA, End, Header, Record
+from harness.record import SCHEMA, End, Header, Record, briefly
 from harness.run_file import Run, checksum, encode_line, failure, is_plain, read, side_folder
 
 
@@ -92,7 +92,7 @@ class Writer:
         """Close the file, for good where the run is complete."""
         try:
             if complete:
-                self._write("end", End(cells=len(self.records)))
+                self._write("end", End(cells=len(self.records), brief=briefly(self.records)))
         finally:
             self._file.close()
 

@@ -13,7 +13,7 @@ import pytest
 
 from harness import store, store_check
 from harness.cli import main
-from harness.record import Record
+from harness.record import End, Record, briefly
 
 FROZEN = Path(__file__).parent / "frozen"
 NAME = "20260101T000000-000000-0001"
@@ -45,6 +45,62 @@ def edited(path: Path, change: Callable[[Record], None]) -> None:
     record = msgspec.json.decode(store.decode_line(first.rstrip())[1], type=Record)
     change(record)
     path.write_bytes(b"".join([header, store.encode_line("cell", msgspec.json.encode(record)), *rest]))
+
+
+def summed_up(path: Path, change: Callable[[Record], None] = lambda record: None) -> None:
+    """Close the run as this harness does, the cells of its end line perhaps changed."""
+    run = store.read(path)
+    for record in run.records:
+        change(record)
+    end = End(cells=len(run.records), brief=briefly(run.records))
+    path.write_bytes(b"".join([*lines_of(path)[:-1], store.encode_line("end", msgspec.json.encode(end))]))
+
+
+def test_a_run_is_listed_by_its_end_line(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without reading the cells; the same as of an older file, which is read line by line."""
+    (older,), _ = store.brief(run.parent)
+    summed_up(run)
+    assert found(run) == []
+    (newer,), problems = store.brief(run.parent)
+    assert (newer.records, newer.closed, problems) == (older.records, True, [])
+    assert older.summary is None
+
+    def rename(record: Record) -> None:
+        record.model = "renamed"
+
+    summed_up(run, rename)
+    assert main(["list", "runs", "--results", str(run.parent)]) == 0
+    assert "renamed" in capsys.readouterr().out
+
+
+def test_an_end_line_that_sums_up_others_is_damage(run: Path) -> None:
+    """It is not the cells, and `verify --store` compares the two."""
+
+    def improve(record: Record) -> None:
+        record.metrics.test_nll = 0.5
+
+    summed_up(run, improve)
+    assert found(run) == [("damaged", f"{NAME}.jsonl: its end line sums up other cells than it holds")]
+
+
+@pytest.mark.parametrize("lost", ["changed", "gone", "twice", "torn"])
+def test_what_is_not_whole_is_read_line_by_line(run: Path, lost: str) -> None:
+    """Whatever its end line sums up: what is found is what a reader of all lines finds."""
+    summed_up(run)
+    lines = lines_of(run)
+    if lost == "changed":
+        lines[2] = lines[2].replace(b'"ok"', b'"no"', 1)
+    if lost == "gone":
+        del lines[2]
+    if lost == "twice":
+        lines[2] = lines[1]
+    if lost == "torn":
+        lines[-1] = lines[-1][:-1]
+    run.write_bytes(b"".join(lines))
+    (listed,), _ = store.brief(run.parent)
+    whole = store.read(run)
+    assert listed.findings == whole.findings != []
+    assert [one.cell for one in listed.records] == [one.cell for one in whole.records]
 
 
 def test_a_whole_store_is_counted(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,6 +53,19 @@ def test_a_record_holds_the_checksums_of_its_side_files(path: Path) -> None:
     assert found.side_files == {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
 
 
+def test_the_end_line_sums_up_the_cells(path: Path) -> None:
+    """In the order of their numbers, whatever order they were finished in."""
+    writer = store.Writer(path, header())
+    for number in (2, 0, 1):
+        writer.cell(cell(number))
+    writer.close()
+    (listed,), _ = store.brief(path.parent)
+    whole = store.read(path)
+    assert whole.summary == listed.records
+    assert [one.cell for one in listed.records] == [0, 1, 2]
+    assert {one.label for one in listed.records} == {one.label for one in whole.records}
+
+
 def test_a_short_write_is_continued(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A system that takes seven bytes at a time gets every line whole."""
     true = os.write

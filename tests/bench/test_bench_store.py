@@ -15,10 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from harness import store
 from harness.cli import listing
+from harness.record import End, Record, briefly
 
 FROZEN = Path(__file__).parents[1] / "frozen" / "20260101T000000-000000-0001.jsonl"
 RUNS, CELLS = 1000, 40
@@ -34,10 +36,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run_id = f"20260101T{run:06d}-000000-abcd"
         header |= {"run_id": run_id, "cells": [f"count-bigram@numpy:k={number}" for number in range(CELLS)]}
         content = [store.encode_line("header", json.dumps(header, separators=(",", ":")).encode())]
+        records: list[Record] = []
         for number in range(CELLS):
             cell |= {"run_id": run_id, "cell": number, "options": {"k": number}}
+            records.append(msgspec.convert(cell, Record))
             content.append(store.encode_line("cell", json.dumps(cell, separators=(",", ":")).encode()))
-        content.append(store.encode_line("end", b'{"cells":%d}' % CELLS))
+        end = End(cells=CELLS, brief=briefly(records))
+        content.append(store.encode_line("end", msgspec.json.encode(end)))
         (made / f"{run_id}.jsonl").write_bytes(b"".join(content))
     return made
 
