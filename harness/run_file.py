@@ -216,12 +216,7 @@ def read(path: Path) -> Run:
 
 def scan(path: Path, form: type[R]) -> Scan[R]:
     """A run file with its cells in this form, ordered."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise failure(path, error) from None
-    if form is Brief and (summed := by_its_end(path, content)) is not None:
-        return summed
+    content = content_of(path)
     found: list[Finding] = []
     summary: list[Brief] | None = None
     if content and not content.endswith(b"\n"):
@@ -260,6 +255,19 @@ def scan(path: Path, form: type[R]) -> Scan[R]:
     if header is None:
         raise StoreError(f"{path}: not a run file of harness (no header)")
     return Scan(path, header, [records[cell] for cell in sorted(records)], closed, summary, found)
+
+
+def briefed(path: Path) -> Scan[Brief]:
+    """A run file with its cells in brief, as its end line sums them up where everything is whole."""
+    return by_its_end(path, content_of(path)) or scan(path, Brief)
+
+
+def content_of(path: Path) -> bytes:
+    """The bytes of a run file; `StoreError` where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise failure(path, error) from None
 
 
 def by_its_end(path: Path, content: bytes) -> Scan[Brief] | None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from harness import durable
 from harness.errors import StoreError, UsageError
-from harness.record import Brief, Header, Record
+from harness.record import Brief, Header
 from harness.run_file import (
-    R,
     Run,
     Scan,
+    briefed,
     decode_header,
     decode_line,
     encode_line,
@@ -26,6 +27,7 @@ from harness.run_file import (
 )
 from harness.writer import NotContinued, Writer, closed_for
 
+R = TypeVar("R")
 IMPORTED = "-import-"  # in the id of a run that `harness import` made
 __all__ = [
     "IMPORTED",
@@ -98,21 +100,20 @@ def run_files(folder: Path) -> list[Path]:
 
 def read_all(folder: Path) -> tuple[list[Run], list[str]]:
     """Every readable run of a folder, oldest first, and one line for each file that is not."""
-    runs, problems = scan_all(folder, Record)
-    return [Run(**vars(run)) for run in runs], problems
+    return each(folder, read)
 
 
 def brief(folder: Path) -> tuple[list[Scan[Brief]], list[str]]:
     """The same with what a list of runs needs of each cell: a fifth of the time."""
-    return scan_all(folder, Brief)
+    return each(folder, briefed)
 
 
-def scan_all(folder: Path, form: type[R]) -> tuple[list[Scan[R]], list[str]]:
-    """Every readable run of a folder in this form, and one line for each file that is not."""
+def each(folder: Path, reads: Callable[[Path], R]) -> tuple[list[R], list[str]]:
+    """What every readable run file of a folder gives, and one line for each file that is not."""
     runs, problems = [], []
     for path in run_files(folder):
         try:
-            runs.append(scan(path, form))
+            runs.append(reads(path))
         except StoreError as error:
             problems.append(str(error))
     return runs, problems
