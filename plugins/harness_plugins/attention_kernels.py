@@ -15,6 +15,8 @@ from harness_plugins.compiled import compiled
 from harness_plugins.exponentials import exp
 from harness_plugins.small_products import multiply
 
+FEW = 16  # documents whose pairs with their past are worked out together
+
 
 @compiled
 def attend(mixed: Any, weight: Any, qkv: Any, n: int, work: Any) -> None:
@@ -55,37 +57,60 @@ def attend(mixed: Any, weight: Any, qkv: Any, n: int, work: Any) -> None:
 def attend_last(mixed: Any, weight: Any, qkv: Any, past: Any, work: Any) -> None:
     """Of the last position of each document, qkv (n, 3·C) -> mixed (n, C).
 
-    Its keys and values join those of the others in past (·, 2·C), at the last of `work.where` (n, T).
+    Its keys and values join those of the others in past (·, 2·C), at the last of `work.where` (n, T). A few
+    documents at a time: their pairs stay in the nearest cache.
     """
-    where = work.where
-    n, size = where.shape
     c = mixed.shape[1]
-    for i in range(n):
-        q, own = qkv[i], past[where[i, size - 1]]
+    for i in range(len(work.where)):
+        own, new = past[work.where[i, -1]], qkv[i]
         for j in range(2 * c):
-            own[j] = q[c + j]
+            own[j] = new[c + j]
+    for first in range(0, len(work.where), FEW):
+        end = min(first + FEW, len(work.where))
+        attend_few(mixed[first:end], weight, qkv[first:end], past, work.where[first:end], work)
+
+
+@compiled
+def attend_few(mixed: Any, weight: Any, qkv: Any, past: Any, where: Any, work: Any) -> None:
+    """Scores with a column a head, which is less than C; they are spread over its numbers to mix values."""
+    n, size = where.shape
+    c, heads, scores = mixed.shape[1], work.scores.shape[1], work.scores
+    for i in range(n):
+        q = qkv[i]
         for s in range(size):
             to, k = work.product[i * size + s], past[where[i, s]]
             for j in range(c):
                 to[j] = q[j] * k[j]
-    multiply(weight, work.product, work.sums, n * size, c, False)
-    largest, total = work.row[0], work.row[1]
+    multiply(scores, work.product, work.gather, n * size, c, False)
+    largest, total = work.row[0, :heads], work.row[1, :heads]
     for i in range(n):
-        begin, out = i * size, mixed[i]
-        for j in range(c):
-            largest[j], total[j], out[j] = weight[begin, j], np.float32(0), np.float32(0)
-        for s in range(1, size):
-            row = weight[begin + s]
-            for j in range(c):
+        begin, end = i * size, (i + 1) * size
+        for j in range(heads):
+            largest[j], total[j] = scores[begin, j], np.float32(0)
+        for at in range(begin + 1, end):
+            row = scores[at]
+            for j in range(heads):
                 largest[j] = max(largest[j], row[j])
-        for s in range(size):
-            row, v = weight[begin + s], past[where[i, s], c:]
-            for j in range(c):
-                share = exp(row[j] - largest[j])
-                total[j] += share
-                out[j] += share * v[j]
+        for at in range(begin, end):
+            row = scores[at]
+            for j in range(heads):
+                row[j] = exp(row[j] - largest[j])
+                total[j] += row[j]
+        for j in range(heads):
+            total[j] = np.float32(1) / total[j]
+        for at in range(begin, end):
+            row = scores[at]
+            for j in range(heads):
+                row[j] *= total[j]
+    multiply(weight, scores, work.spread, n * size, heads, False)
+    for i in range(n):
+        out = mixed[i]
         for j in range(c):
-            out[j] /= total[j]
+            out[j] = np.float32(0)
+        for s in range(size):
+            row, v = weight[i * size + s], past[where[i, s]]
+            for j in range(c):
+                out[j] += row[j] * v[c + j]
 
 
 @compiled

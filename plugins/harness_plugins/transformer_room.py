@@ -47,6 +47,9 @@ class Work(NamedTuple):
     place: Ints  # (N,) within the document
     following: Ints  # (N,) the target; −1: none that counts
     pair: Ints  # (N + 1,) where the pairs of a position begin
+    gather: Array  # (C, heads rounded up) the same with a column a head
+    spread: Array  # (heads rounded up, C) ones within a head
+    scores: Array  # (P, heads rounded up)
     sums: Array  # (C, C) ones within a head, over the root of its width
     embedded: Array  # (N, C)
     x: Array  # (L + 1, N, C) before each layer, and after the last
@@ -109,12 +112,16 @@ def workspace(v: int, config: Config, documents: int, longest: int, state: int =
 
     head = np.arange(c) // (config["embedding"] // heads)
     real = np.arange(c) < config["embedding"]
+    of_head = (head[:, None] == np.arange(wide(heads))) & real[:, None]
     together = (head[:, None] == head) & real[:, None] & real
     return Work(
         token=np.zeros(n, np.int64),
         place=np.zeros(n, np.int64),
         following=np.zeros(n, np.int64),
         pair=np.zeros(n + 1, np.int64),
+        gather=(of_head / math.sqrt(config["embedding"] // heads)).astype(np.float32),
+        spread=of_head.T.astype(np.float32, order="C"),
+        scores=zeros(pairs, wide(heads)),
         sums=(together / math.sqrt(config["embedding"] // heads)).astype(np.float32),
         embedded=zeros(n, c),
         x=zeros(layers + 1, n, c),
@@ -134,7 +141,7 @@ def workspace(v: int, config: Config, documents: int, longest: int, state: int =
         d_mixed=zeros(n, c),
         d_inside=zeros(n, f),
         panel=zeros(max(n, 3 * c, f, wide(v)), COLUMNS),
-        row=zeros(2, c),
+        row=zeros(2, max(c, wide(heads))),
         unit=zeros(2 * layers + 1, n * (config["norm"] == "layer"), c),
         last=zeros(n * (config["norm"] == "layer"), c),
         active=zeros(layers * (config["activation"] == "gelu"), n, f),
