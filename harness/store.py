@@ -11,7 +11,7 @@ import msgspec
 
 from harness import durable
 from harness.errors import StoreError, UsageError
-from harness.record import Brief, Header
+from harness.record import Brief, Header, Record
 from harness.run_file import (
     Run,
     Scan,
