@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -428,6 +429,17 @@ def test_torch_has_a_member_s_threads(small: Corpus, tmp_path: Path) -> None:
         assert torch.get_num_threads() == 4
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("device", "here"), [("cpu", False), ("cuda", True)])
+def test_members_on_a_device_are_not_forked(small: Corpus, tmp_path: Path, device: str, here: bool) -> None:
+    """It does not survive a fork: they are trained in threads of the cell's process."""
+    parts = [
+        Spy(100, lambda trial, name=name: (tmp_path / name).write_text(str(os.getpid()))) for name in "ab"
+    ]
+    parts[1].device = device
+    watched(parts, small, threads=2)
+    assert [(tmp_path / name).read_text() == str(os.getpid()) for name in "ab"] == [here] * 2
 
 
 def test_random_numbers_are_a_member_s_own(small: Corpus) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from harness_plugins.side_by_side import Report, side_by_side
 
-ON = pytest.mark.parametrize("device", ["cpu", "cuda"], ids=["processes", "threads"])
+ON = pytest.mark.parametrize("fork", [True, False], ids=["processes", "threads"])
 FORKED = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
 
 
@@ -34,11 +34,11 @@ def returning(value: Any) -> Callable[[Report], Any]:
 
 
 @ON
-def test_results_and_reports_are_each_job_s_own(device: str) -> None:
+def test_results_and_reports_are_each_job_s_own(fork: bool) -> None:
     """In the order of the jobs, however long each takes."""
     told: dict[int, list[Any]] = {0: [], 1: [], 2: []}
     reports = [lambda *progress, k=k: told[k].append(progress) for k in told]
-    found = side_by_side([returning(name) for name in "abc"], reports, device)
+    found = side_by_side([returning(name) for name in "abc"], reports, fork)
     assert [value for value, _ in found] == ["a", "b", "c"]
     assert told == {k: [(1, 2, {"loss": 3.5}), (2, 2, {})] for k in told}
 
@@ -52,14 +52,14 @@ def test_each_of_several_has_a_process(tmp_path: Path) -> None:
 
 
 @ON
-def test_what_one_raises_is_raised(device: str) -> None:
+def test_what_one_raises_is_raised(fork: bool) -> None:
     """With its class and text."""
 
     def wrong(report: Report) -> None:
         raise ZeroDivisionError("by nothing")
 
     with pytest.raises(ZeroDivisionError, match="by nothing"):
-        side_by_side([returning("a"), wrong], [silent] * 2, device)
+        side_by_side([returning("a"), wrong], [silent] * 2, fork)
 
 
 @FORKED

@@ -84,7 +84,7 @@ class Mixture(Model):
             learned = side_by_side(
                 [partial(learn, part, share) for part in some],
                 [progress.of(part) for part in some],
-                trial.device,
+                all(part.device == "cpu" for part in some),
             )
             for part, (params, found) in zip(some, learned, strict=True):
                 if part.params is not params:  # it was trained in another process

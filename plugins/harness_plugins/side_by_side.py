@@ -22,17 +22,18 @@ Report = Callable[[int, int, Mapping[str, float]], None]  # as `Trial.on_progres
 Job = Callable[[Report], R]
 
 
-def side_by_side(jobs: Sequence[Job[R]], reports: Sequence[Report], device: str = "cpu") -> list[R]:
+def side_by_side(jobs: Sequence[Job[R]], reports: Sequence[Report], fork: bool = True) -> list[R]:
     """What the jobs return, all of them at work at once; what each reports goes to its own of `reports`.
 
-    In processes a result is pickled, and nothing else of what a job changes comes back. Where processes
-    cannot be forked (other systems than Linux, a device in use) threads do it. Raises what a job raises, and
-    `RuntimeError` where a process ends without an answer; the others are then ended too.
+    In processes a result is pickled, and nothing else of what a job changes comes back. Threads do it where
+    processes may not be forked: without `fork` (a device does not survive one), and on other systems than
+    Linux. Raises what a job raises, and `RuntimeError` where a process ends without an answer; the others
+    are then ended too.
     """
     if len(jobs) == 1:
         return [jobs[0](reports[0])]
     pairs = list(zip(jobs, reports, strict=True))
-    if sys.platform != "linux" or device != "cpu":
+    if sys.platform != "linux" or not fork:
         with ThreadPoolExecutor(len(jobs)) as pool:
             waited = [pool.submit(job, report) for job, report in pairs]
             return [one.result() for one in waited]
