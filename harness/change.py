@@ -58,6 +58,7 @@ class Side:
     contract: str
     records: Sequence[Record]
     scores: Scores = field(repr=False)
+    closed: bool = True  # an open run may still get the cells that it lacks
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,10 @@ def cell(
     same = [group for group in found if (group[0].dataset, group[0].split) == (first.dataset, first.split)]
     group = next(iter([*same, *found]), None)
     if group is None:
-        return Cell(name, len(good), (Judged("nll", Finding("FAIL", "missing in head, ok in base")),))
+        missing = Finding("FAIL", "missing in head, ok in base")
+        if not head.closed:
+            missing = Finding("INCONCLUSIVE", "not in head, whose run is open")
+        return Cell(name, len(good), (Judged("nll", missing),))
     if wrong := unlike(base, first, head, group[0]):
         return Cell(name, len(good), (Judged("nll", Finding("INCONCLUSIVE", f"not comparable: {wrong}")),))
     by_repeat = {record.repeat: record for record in group}

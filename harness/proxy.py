@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +69,7 @@ class Proxy(Model):
                 nll = trial.checkpoint(self)
                 self._params = None  # the next ones are others
                 self.child.send({"op": "checked", "nll": finite(nll)})
-            elif "ok" in message and isinstance(consumed := message.get("targets_consumed", 0), int):
+            elif "ok" in message and is_count(consumed := message.get("targets_consumed", 0)):
                 trial.targets_consumed = consumed
                 return
             else:
@@ -149,6 +149,11 @@ class Proxy(Model):
         if arrays is None:
             return super().sample(n, max_length, rng, temperature=temperature, top_k=top_k, prompt=prompt)
         return documents(arrays)
+
+
+def is_count(found: object) -> TypeGuard[int]:
+    """Whether an answer holds a number of targets."""
+    return isinstance(found, int) and found >= 0
 
 
 def finite(nll: float) -> float | None:

@@ -74,8 +74,15 @@ class Run(Scan[Record]):
         """The path of a record's side file, or None where it has none (or it was not kept)."""
         if name is None or not is_plain(name):
             return None
-        path = side_folder(self.path) / name
-        return path if path.is_file() else None
+        folder = side_folder(self.path)
+        path = folder / name
+        return path if path.is_file() and path.resolve().is_relative_to(folder.resolve()) else None
+
+    def miss(self, record: Record, name: str | None) -> None:
+        """`StoreError` where a side file is named and gone, while the folder of side files is there."""
+        folder = side_folder(self.path)
+        if name is not None and self.side(name) is None and folder.is_dir():
+            raise StoreError(f"{folder}: {name!a} is not there, and cell {record.cell} names it")
 
     def scores(self, record: Record, *, altered: bool = False) -> dict[str, Any] | None:
         """Per-document arrays: `dev_sums`, `test_sums`, `test_lengths`, `test_units`, …
@@ -83,6 +90,8 @@ class Run(Scan[Record]):
         `StoreError` where they are not those that the record was made with: another checksum, or, of an
         older record that knows none, another NLL. altered: whatever they are, to say what differs.
         """
+        if not altered:
+            self.miss(record, record.scores)
         arrays = self._arrays(record, record.scores, altered)
         if arrays is not None and not altered and record.scores not in record.side_files:
             for part in ("dev", "test"):
@@ -97,6 +106,8 @@ class Run(Scan[Record]):
 
     def samples(self, record: Record, *, altered: bool = False) -> list[str] | None:
         """The drawn documents; `StoreError` where their checksum does not hold, unless `altered`."""
+        if not altered:
+            self.miss(record, record.samples)
         path = self.side(record.samples)
         if path is None:
             return None

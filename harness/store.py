@@ -27,7 +27,7 @@ from harness.run_file import (
 )
 from harness.writer import NotContinued, Writer, closed_for
 
-R = TypeVar("R")
+R = TypeVar("R", Run, Scan[Brief])
 IMPORTED = "-import-"  # in the id of a run that `harness import` made
 __all__ = [
     "IMPORTED",
@@ -109,14 +109,17 @@ def brief(folder: Path) -> tuple[list[Scan[Brief]], list[str]]:
 
 
 def each(folder: Path, reads: Callable[[Path], R]) -> tuple[list[R], list[str]]:
-    """What every readable run file of a folder gives, and one line for each file that is not."""
-    runs, problems = [], []
+    """Every readable run of a folder, and one line for each file that is not or that is a copy of another."""
+    runs, problems = dict[str, R](), list[str]()
     for path in run_files(folder):
         try:
-            runs.append(reads(path))
+            run = reads(path)
         except StoreError as error:
             problems.append(str(error))
-    return runs, problems
+            continue
+        if (first := runs.setdefault(run.header.run_id, run)) is not run:
+            problems.append(f"{path}: holds run {run.header.run_id}, as {first.path.name} does; left out")
+    return list(runs.values()), problems
 
 
 def find(folder: Path, name: str, passed_over: list[str] | None = None) -> Path:

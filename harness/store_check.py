@@ -62,6 +62,9 @@ def check_file(path: Path, report: Report) -> None:
         report.findings.append(found)
         return
     report.files += 1
+    if run.header.run_id != path.stem:
+        text = f"{path}: holds run {run.header.run_id}, and in a folder of runs a file is called by its run"
+        report.findings.append(Finding("damaged", text))
     check_run(run, report)
 
 

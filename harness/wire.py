@@ -114,6 +114,8 @@ def decode(header: bytes, payload: bytearray) -> tuple[Message, dict[str, NDArra
             if first + size > len(payload):
                 raise WireError(f"array {name!a} is longer than the frame")
             piece = np.frombuffer(payload, np.dtype(dtype), math.prod(shape), first)
+            if str(name) in arrays:
+                raise WireError(f"array {name!a} stands twice")
             arrays[str(name)] = piece.reshape(shape)
             first += size
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
@@ -163,7 +165,8 @@ class Channel:
             if n == 0:
                 raise Closed(inside=got > 0 or not begins)
             got += n
-            if not (begins.startswith(buffer[:got]) or buffer.startswith(begins)):
+            shown = min(got, len(begins))  # all of what came would be a copy of it at every read
+            if buffer[:shown] != begins[:shown]:
                 raise NoFrame(bytes(buffer[:got]))
         return buffer
 

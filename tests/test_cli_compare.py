@@ -412,17 +412,36 @@ def test_runs_that_share_no_model_say_what_they_hold(
     assert "RUN:MODEL" in said
 
 
-def test_scores_that_were_not_kept_are_said(
-    capsys: pytest.CaptureFixture[str], runs: list[store.Run]
-) -> None:
-    """A model without them cannot be compared; in a whole run it is left out with a remark."""
+def test_scores_that_are_gone_are_exit_6(capsys: pytest.CaptureFixture[str], runs: list[store.Run]) -> None:
+    """A model that drops out of a table without a word would leave its rank to another."""
     store.copy(runs[2].path, Path("copy.jsonl"))
     gone = next(r for r in runs[2].records if r.model == "uniform")
     (store.side_folder(Path("copy.jsonl")) / str(gone.scores)).unlink()
-    assert "uniform@numpy of run" in refused(capsys, "copy.jsonl:uniform", "copy.jsonl:mlp")
-    result = found(capsys, "copy.jsonl")
-    assert len(result["models"]) == 3
-    assert any(note.startswith("Left out: uniform@numpy of run") for note in result["notes"])
+    for arguments in (["copy.jsonl:uniform", "copy.jsonl:mlp"], ["copy.jsonl"]):
+        assert main(["compare", *arguments]) == 6
+        assert f"{gone.scores!a} is not there, and cell {gone.cell} names it" in capsys.readouterr().err
+
+
+def test_scores_that_were_not_kept_are_said(
+    capsys: pytest.CaptureFixture[str], runs: list[store.Run]
+) -> None:
+    """A run file alone, without its folder, cannot be compared."""
+    store.copy(runs[2].path, Path("copy.jsonl"))
+    shutil.rmtree(store.side_folder(Path("copy.jsonl")))
+    assert "they were not kept" in refused(capsys, "copy.jsonl:uniform", "copy.jsonl:mlp")
+
+
+def test_a_run_that_lost_a_line_is_compared_and_exit_6(
+    capsys: pytest.CaptureFixture[str], runs: list[store.Run]
+) -> None:
+    """What remains is shown; that it is not all is the exit code."""
+    store.copy(runs[2].path, Path("copy.jsonl"))
+    lines = Path("copy.jsonl").read_bytes().splitlines(keepends=True)
+    Path("copy.jsonl").write_bytes(b"".join([lines[0], lines[1][:-9] + b"x" + lines[1][-8:], *lines[2:]]))
+    assert main(["compare", "copy.jsonl"]) == 6
+    printed = capsys.readouterr()
+    assert "line 2: damaged and left out" in printed.err
+    assert "copy" in printed.out or "mlp" in printed.out
 
 
 def test_damaged_scores_are_exit_6(capsys: pytest.CaptureFixture[str], runs: list[store.Run]) -> None:

@@ -383,6 +383,13 @@ def test_a_baseline_that_has_lost_a_line_is_exit_6(
     assert path.name in listed.err
 
 
+def test_a_run_of_a_newer_harness_is_exit_6(capsys: pytest.CaptureFixture[str]) -> None:
+    """What this one cannot read is neither missing nor worse."""
+    frozen = sorted((Path(__file__).parent / "frozen").glob("*.jsonl"))
+    assert main(["gate", "--baseline", str(frozen[1]), "--head", str(frozen[2])]) == 6
+    assert "holds lines of a newer harness: install it to compare them" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("models", ["cuont-bigram", "count-bigram,cuont-bigram"])
 def test_a_model_that_nobody_knows_is_exit_2(
     capsys: pytest.CaptureFixture[str], results: Path, models: str

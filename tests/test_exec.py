@@ -44,6 +44,7 @@ ROGUES = {  # mode -> status, phase, what is said after the program's name
     "unreadable": ("failed", "fit", "a frame with an unreadable header"),
     "short": ("failed", "fit", "array 'x' is longer than the frame"),
     "noanswer": ("failed", "fit", """{"done": true} is no answer to 'fit'"""),
+    "untrained": ("failed", "fit", """{"ok": true, "targets_consumed": -5} is no answer to 'fit'"""),
     "twice": ("failed", "fit", "does not support 'new', which every program must"),
     "refuses": ("failed", "fit", "does not support 'fit', which every program must"),
     "error": ("failed", "fit", "ValueError: k must be positive"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 import re
@@ -354,6 +355,16 @@ def test_missing_and_broken_cells_fail_and_new_ones_are_mentioned() -> None:
         ("rnn@numpy", "FAIL", "missing in head, ok in base"),
     ]
     assert result.remarks == ("lstm@numpy: new in head, nothing to compare it with",)
+
+
+def test_what_an_open_run_has_not_is_not_known() -> None:
+    """The run was interrupted or goes on: its cell may still come."""
+    head = dataclasses.replace(side([record("mlp")]), closed=False)
+    result = change.judge(side([record("mlp"), record("rnn")]), head, T)
+    assert [(cell.answer, cell.judged[0].finding.reason) for cell in result.cells] == [
+        ("PASS", "equal to the bit"),
+        ("INCONCLUSIVE", "not in head, whose run is open"),
+    ]
 
 
 def test_what_was_not_ok_in_base_is_no_cell() -> None:

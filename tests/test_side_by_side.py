@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from harness import processes
 from harness_plugins.side_by_side import Report, side_by_side
 
 ON = pytest.mark.parametrize("fork", [True, False], ids=["processes", "threads"])
@@ -74,6 +76,41 @@ def test_an_exception_that_cannot_be_pickled_keeps_its_words() -> None:
 
     with pytest.raises(RuntimeError, match=r"^Odd: words$"):
         side_by_side([returning("a"), wrong], [silent] * 2)
+
+
+PARENT = r"""
+import os, time
+from harness_plugins.side_by_side import side_by_side
+def long(report):
+    os.write(1, b"%d\n" % os.getpid())  # in one piece
+    time.sleep(600)
+side_by_side([long, long], [print, print])
+"""
+
+
+@FORKED
+def test_they_end_with_their_parent() -> None:
+    """Killed outright, as for want of memory: they hold its sockets, and would keep others waiting."""
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        try:
+            pids = [int(parent.stdout.readline()) for _ in range(2)]
+        finally:
+            parent.kill()
+        assert parent.stdout.read() == b""  # the end of the pipe that they inherited
+    until = time.monotonic() + 20
+    while any(
+        (seen := processes.status(pid)) and seen.state != "Z" for pid in pids
+    ):  # nobody may wait for it
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+@FORKED
+def test_a_result_that_cannot_be_pickled_says_why() -> None:
+    """And not only that a process ended."""
+    with pytest.raises((AttributeError, RuntimeError, TypeError), match="pickle"):
+        side_by_side([lambda report: lambda: None, returning("b")], [silent] * 2)
 
 
 @FORKED

@@ -628,9 +628,22 @@ def test_a_record_cannot_name_a_file_outside(escape: str, path: Path, tmp_path: 
         np.savez(place / "secret.npz", a=np.zeros(1))
         np.savez(place / "inside.npz", a=np.zeros(1))
     run = store.read(path)
-    assert run.scores(run.records[0]) is None
     assert run.params(run.records[0]) is None
-    assert run.samples(run.records[0]) is None
+    for read in (run.scores, run.samples):
+        with pytest.raises(StoreError, match="is not there, and cell 0 names it"):
+            read(run.records[0])
+        assert read(run.records[0], altered=True) is None
+
+
+def test_a_link_that_leaves_the_folder_is_not_followed(path: Path, tmp_path: Path) -> None:
+    """To nobody who reads: what `verify --store` calls damage is no score elsewhere."""
+    written(path, record(scores="0.scores.npz", params=None, samples=None))
+    store.side_folder(path).mkdir(parents=True, exist_ok=True)
+    np.savez(tmp_path / "elsewhere.npz", a=np.zeros(1))
+    (store.side_folder(path) / "0.scores.npz").symlink_to(tmp_path / "elsewhere.npz")
+    run = store.read(path)
+    with pytest.raises(StoreError, match="is not there"):
+        run.scores(run.records[0])
 
 
 def test_a_record_cannot_name_an_absolute_path(path: Path, tmp_path: Path) -> None:

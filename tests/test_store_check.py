@@ -103,6 +103,18 @@ def test_what_is_not_whole_is_read_line_by_line(run: Path, lost: str) -> None:
     assert [one.cell for one in listed.records] == [one.cell for one in whole.records]
 
 
+def test_a_copy_of_a_run_is_named_and_counts_once(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file is called by its run; of two with one run the first counts."""
+    copy = run.with_name("20270101T000000-000000-0009.jsonl")
+    shutil.copyfile(run, copy)
+    shutil.copytree(store.side_folder(run), store.side_folder(copy))
+    said = f"holds run {NAME}, and in a folder of runs a file is called by its run"
+    assert found(run) == [("damaged", f"{copy.name}: {said}")]
+    for listed, problems in (store.brief(run.parent), store.read_all(run.parent)):
+        assert [one.path for one in listed] == [run]
+        assert problems == [f"{copy}: holds run {NAME}, as {run.name} does; left out"]
+
+
 def test_a_whole_store_is_counted(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing is found; files, cells and side files are counted; exit 0; and as JSON."""
     assert found(run) == []

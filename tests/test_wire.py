@@ -106,6 +106,7 @@ def test_what_begins_no_frame_is_told_at_once(ends: tuple[wire.Channel, socket.s
         (b'{"arrays":[["x","<f8",[2]]]}', bytes(8), "longer than the frame"),
         (b'{"arrays":[["x","<f8",[1]]]}', bytes(9), "no array claims"),
         (b'{"ok":true}', bytes(1), "no array claims"),
+        (b'{"arrays":[["x","<f8",[1]],["x","<f8",[1]]]}', bytes(16), "'x' stands twice"),
     ],
 )
 def test_a_damaged_frame_is_refused(

@@ -49,7 +49,7 @@ def command(
     results: Path | None,
     form: str,
     as_json: bool,
-) -> None:
+) -> int:
     """Compare models on the same documents: differences, intervals, p-values, verdicts.
 
     Each argument is a model of --run, named as in `harness sample`; RUN:MODEL; a file of scores (what
@@ -83,6 +83,7 @@ def command(
         shown, why = differing.documents(table[0], (sides[0], sides[1]), documents, known)
         result = replace(result, documents=shown, remarks=[*result.remarks, *why])
     click.echo(compared.render(result, form, options.table_width()))
+    return 6 if any(run.damage for run in reader.runs.values()) else 0
 
 
 # ---- what the arguments stand for

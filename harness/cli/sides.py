@@ -83,6 +83,8 @@ class Asked:
         options.warn([*passed_over, *run.warnings])
         if run.damage:
             raise StoreError(f"{run.path} is damaged, and what was lost cannot be compared; restore the file")
+        if any(finding.state in ("older", "newer") for finding in run.findings):
+            raise StoreError(f"{run.path} holds lines of a newer harness: install it to compare them")
         if not run.closed:
             options.warn([f"{run.path} is open: the run was interrupted or is still going on"])
         return run
@@ -268,7 +270,7 @@ def side(run: Run, records: Sequence[Record]) -> Side:
     """Some records of a run."""
     from harness.change import Side
 
-    return Side(f"run {run.header.run_id}", run.header.contract, records, run.scores)
+    return Side(f"run {run.header.run_id}", run.header.contract, records, run.scores, run.closed)
 
 
 def together(runs: Sequence[Run]) -> Side:

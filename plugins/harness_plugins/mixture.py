@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from harness import Corpus, Model, Trial, evaluate
 from harness.contract import Floats, Ints
+from harness.environment import threads_here
 from harness.errors import UsageError
 from harness_plugins.held_out import hold_out
 from harness_plugins.side_by_side import Report, side_by_side
@@ -63,12 +64,16 @@ class Mixture(Model):
                 clock=trial.clock,
                 free=0.0,  # no clock stands still inside this one
             )
-            set_threads(threads)
-            part.fit(*corpora, own)
+            with threads_here(threads):
+                part.fit(*corpora, own)
 
         def learn(part: Model, seconds: float | None, report: Report) -> tuple[Params, Array]:
             fit(part, (taught, judge), seconds, report)
-            return part.params, -evaluate.score_targets(part, judge, None)
+            return part.params, scored(part)
+
+        def scored(part: Model) -> Array:
+            with threads_here(1):  # the weights follow to the last bit, whatever the number of threads
+                return -evaluate.score_targets(part, judge, None)
 
         counting = [part for part in parts if part.default_steps is None and not isinstance(part, Mixture)]
         stepping = [part for part in parts if part not in counting]
@@ -90,12 +95,11 @@ class Mixture(Model):
                 if part.params is not params:  # it was trained in another process
                     part.params = params
                 scores[id(part)] = found
-        set_threads(trial.threads)
         for part in counting:
-            scores[id(part)] = -evaluate.score_targets(part, judge, None)
-        self.params = {
-            "weights": weigh([scores[id(part)] for part in parts], judge, self.config["positions"])
-        }
+            scores[id(part)] = scored(part)
+        with threads_here(1):
+            weights = weigh([scores[id(part)] for part in parts], judge, self.config["positions"])
+        self.params = {"weights": weights}
         for part in counting if held_out else ():  # dev: for one that asks for it itself
             fit(part, (train, dev), left(trial), progress.of(part))
         for k, part in enumerate(parts):
@@ -161,15 +165,6 @@ def left(trial: Trial, kept: float = 0.0) -> float | None:
     if trial.seconds is None:
         return None
     return max(0.0, trial.seconds * (1 - RESERVED) - trial.elapsed() - kept)
-
-
-def set_threads(threads: int) -> None:
-    """How many threads torch may use for a product, in the calling thread."""
-    import sys
-
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(threads)
 
 
 def weigh(found: list[Array], judge: Corpus, positions: int) -> Array:

@@ -7,7 +7,9 @@ load torch again.
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
+import os
 import pickle
 import signal
 import sys
@@ -17,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar, cast
 
+PR_SET_PDEATHSIG = 1  # of prctl(2)
 R = TypeVar("R")
 Report = Callable[[int, int, Mapping[str, float]], None]  # as `Trial.on_progress`
 Job = Callable[[Report], R]
@@ -48,7 +51,7 @@ def forked(jobs: Sequence[Job[R]], reports: Sequence[Report]) -> list[R]:
     try:
         for k, job in enumerate(jobs):
             ours, theirs = fork.Pipe(duplex=False)
-            process = fork.Process(target=work, args=(job, theirs))
+            process = fork.Process(target=work, args=(job, theirs, os.getpid()))
             process.start()
             theirs.close()  # so that the end of the process is the end of the pipe
             number[ours] = k
@@ -61,7 +64,8 @@ def forked(jobs: Sequence[Job[R]], reports: Sequence[Report]) -> list[R]:
                     kind, content = ready.recv()
                 except EOFError:
                     processes[k].join()
-                    raise RuntimeError(f"a process of a member {ended(processes[k].exitcode)}") from None
+                    said = ended(processes[k].exitcode)
+                    raise RuntimeError(f"process {k + 1} of {len(jobs)} {said}") from None
                 if kind == "progress":
                     reports[k](*content)
                 elif kind == "result":
@@ -78,15 +82,19 @@ def forked(jobs: Sequence[Job[R]], reports: Sequence[Report]) -> list[R]:
     return [results[k] for k in range(len(jobs))]
 
 
-def work(job: Job[Any], answers: Connection) -> None:
-    """In the new process: the job's reports, then its result or what it raised."""
+def work(job: Job[Any], answers: Connection, parent: int) -> None:
+    """In the new process: the job's reports, then its result or what it raised.
+
+    It ends with its parent, whose sockets it has inherited: who waits for the parent would wait for it.
+    """
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        return  # it has gone already
     try:
-        result = job(lambda *progress: answers.send(("progress", progress)))
+        answers.send(("result", job(lambda *progress: answers.send(("progress", progress)))))
     except Exception as error:
         traceback.print_exc()  # into the cell's output: the place does not travel
         answers.send(("error", portable(error)))
-    else:
-        answers.send(("result", result))
 
 
 def portable(error: Exception) -> Exception:
