@@ -136,6 +136,21 @@ def test_rows_and_failures_are_gathered(tmp_path: Path) -> None:
     ]
 
 
+def test_a_run_that_is_cut_short_makes_no_table(tmp_path: Path) -> None:
+    """What was measured until then would replace what was measured to the end."""
+    (tmp_path / "test_some.py").write_text("def test_it(benchmark): raise KeyboardInterrupt\n")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(BENCH), *sys.path])}
+    run = subprocess.run(
+        [sys.executable, "-c", "import table; table.collect(['.'])"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 1
+    assert "the benchmarks did not come to their end" in run.stderr
+
+
 def test_ratio_and_share_of_the_floor() -> None:
     """In seconds less is better, in rates more; both say how many times."""
     pytest.importorskip("numba")

@@ -61,12 +61,14 @@ def reason(report: Any) -> str:
 
 
 def collect(arguments: Sequence[str]) -> Found:
-    """Run benchmarks, each library in one thread, as pytest's arguments say."""
+    """Run benchmarks, each library in one thread, as pytest's arguments say; ends where they were cut short."""
     os.environ.update(environment.thread_variables(1))
     import pytest
 
     found = Found()
-    pytest.main(["-q", "--benchmark-only", "-p", "no:cacheprovider", *arguments], plugins=[found])
+    status = pytest.main(["-q", "--benchmark-only", "-p", "no:cacheprovider", *arguments], plugins=[found])
+    if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        sys.exit(f"the benchmarks did not come to their end ({status!s}): nothing is written")
     return found
 
 
