@@ -61,7 +61,7 @@ def reason(report: Any) -> str:
 
 
 def collect(arguments: Sequence[str]) -> Found:
-    """Run benchmarks, each library in one thread, as pytest's arguments say; ends where they were cut short."""
+    """Run benchmarks, one thread a library, as pytest's arguments say; exits where they were cut short."""
     os.environ.update(environment.thread_variables(1))
     import pytest
 
