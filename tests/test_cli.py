@@ -684,7 +684,9 @@ def test_list_runs_has_a_row_for_every_run(capsys: pytest.CaptureFixture[str], n
     nll = store.read(stored()[0]).records[1].metrics.test_nll
     Path("results/broken.jsonl").write_text("no run\n")
     open_run = Path("results/99999999T000000Z-open.jsonl")
-    open_run.write_bytes(stored()[0].read_bytes().splitlines(keepends=True)[0])
+    _, header = store.decode_line(stored()[0].read_bytes().splitlines()[0])
+    other = header.replace(stored()[0].stem.encode(), open_run.stem.encode())
+    open_run.write_bytes(store.encode_line("header", other))
     capsys.readouterr()
     assert main(["list", "runs", "--json"]) == 0
     printed = capsys.readouterr()

@@ -192,10 +192,11 @@ def test_line_ends_of_windows_do_no_harm(path: Path) -> None:
 
 def test_a_brief_reading_agrees_with_the_full_one(tmp_path: Path) -> None:
     """Runs, problems, labels, statuses, scores, looks are the same, of damaged and foreign files too."""
-    for name in ("a", "b", "c"):
-        (tmp_path / f"{name}.jsonl").write_bytes(FROZEN.read_bytes())
-    lines = FROZEN.read_bytes().splitlines(keepends=True)
-    (tmp_path / "b.jsonl").write_bytes(b"".join([*lines[:2], lines[2].lower(), lines[3][:20]]))
+    (tmp_path / "a.jsonl").write_bytes(FROZEN.read_bytes())
+    first, *lines = FROZEN.read_bytes().splitlines(keepends=True)
+    other = store.decode_line(first.rstrip())[1].replace(FROZEN.stem.encode(), b"b")
+    header = store.encode_line("header", other)
+    (tmp_path / "b.jsonl").write_bytes(b"".join([header, lines[0], lines[1].lower(), lines[2][:20]]))
     (tmp_path / "c.jsonl").write_text("hello\n")
     full, problems = store.read_all(tmp_path)
     short, same_problems = store.brief(tmp_path)
