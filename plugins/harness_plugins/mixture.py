@@ -86,15 +86,14 @@ class Mixture(Model):
         for index, some in enumerate(rounds):
             remaining = left(trial, again)
             share = None if remaining is None else remaining / (len(rounds) - index)
-            learned = side_by_side(
-                [partial(learn, part, share) for part in some],
-                [progress.of(part) for part in some],
-                all(part.device == "cpu" for part in some),
-            )
+            with threads_here(trial.threads):  # of members in threads each puts back what another has set
+                learned = side_by_side(
+                    [partial(learn, part, share) for part in some],
+                    [progress.of(part) for part in some],
+                    all(part.device == "cpu" for part in some),
+                )
             for part, (params, found) in zip(some, learned, strict=True):
-                if part.params is not params:  # it was trained in another process
-                    part.params = params
-                scores[id(part)] = found
+                part.params, scores[id(part)] = params, found
         for part in counting:
             scores[id(part)] = scored(part)
         with threads_here(1):
