@@ -84,7 +84,9 @@ class Asked:
         if run.damage:
             raise StoreError(f"{run.path} is damaged, and what was lost cannot be compared; restore the file")
         if any(finding.state in ("older", "newer") for finding in run.findings):
-            raise StoreError(f"{run.path} holds lines of a newer harness: install it to compare them")
+            raise StoreError(
+                f"{run.path} holds lines of another version of harness, which alone compares them"
+            )
         if not run.closed:
             options.warn([f"{run.path} is open: the run was interrupted or is still going on"])
         return run
@@ -100,13 +102,13 @@ class Asked:
         from harness import selection
 
         wanted = selection.items(self.models)
-        return not wanted or any(item in called(record) for item in wanted)
+        return not wanted or any(item in meant_by(record) for item in wanted)
 
     def know_models(self, run: Run) -> None:
         """A name that the baseline does not hold is one of a model that there is; `UsageError` otherwise."""
         from harness import registry, selection
 
-        names = {name for record in run.records for name in called(record)}
+        names = {name for record in run.records for name in meant_by(record)}
         for item in selection.items(self.models):
             if item not in names:
                 selection.choose(registry.discover(self.plugins), [item])
@@ -242,8 +244,8 @@ class Asked:
         return found
 
 
-def called(record: Record) -> tuple[str, ...]:
-    """What `--models` may say to mean a cell."""
+def meant_by(record: Record) -> tuple[str, ...]:
+    """What `--models` may say to mean a cell: without options every configuration of a model."""
     from harness import change
 
     backend, full = f"@{record.backend}", change.name_of(record)
