@@ -34,7 +34,7 @@ def check_deterministic(subject: Subject) -> Finding:
     rows, params = whole_rows(first, inputs, mask), first.fetch()
     with (
         tempfile.TemporaryDirectory(prefix="harness-audit-") as folder,
-        subject.process(environment={"PYTHONHASHSEED": "4242"}, cwd=Path(folder)) as make,
+        subject.process(environment={"PYTHONHASHSEED": "4242"}, cwd=Path(folder), afresh=True) as make,
     ):
         second = subject.fit(make)
         problem = different(params, second.fetch()) or same_bits(rows, whole_rows(second, inputs, mask))

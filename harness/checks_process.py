@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from harness import settings
 from harness.agreement import moved
 from harness.canaries import Canaries, holding, preferred, tell_tales
 from harness.contract import Ints, Model
@@ -81,6 +82,7 @@ def check_no_test_in_fit(subject: Subject) -> Finding:
     tales = tell_tales(subject.parts.test.corpus, subject.parts.train)
     with fresh_home() as (environment, folder):
         canaries.plant((Path(place) for place in {*environment.values(), str(folder)}), subject.dataset)
+        environment["NUMBA_CACHE_DIR"] = str(settings.machine_code_dir().absolute())  # nothing but code
         with subject.process(environment=environment, cwd=folder, watch=in_python(subject)) as make:
             model = subject.fit(make)
             seen = model.child.ask({"op": "opened"})[0] if in_python(subject) else {}

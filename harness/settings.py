@@ -78,6 +78,12 @@ def cache_dir() -> Path:
     return value
 
 
+def machine_code_dir() -> Path:
+    """Where numba keeps what it has compiled: NUMBA_CACHE_DIR, else a folder of the cache."""
+    named = os.environ.get("NUMBA_CACHE_DIR")
+    return Path(named) if named else cache_dir() / "numba"
+
+
 def offline() -> bool:
     """Whether downloads are forbidden."""
     value: bool = look_up("offline").value

@@ -123,32 +123,37 @@ class Subject:
         *,
         environment: Mapping[str, str] | None = None,
         cwd: Path | None = None,
+        afresh: bool = False,
         parts: split.Split | None = None,
         choice: Choice | None = None,
         watch: bool = False,
     ) -> Iterator[Make]:
         """A new process that holds the training and dev documents: `make(seed)` gives instances in it.
 
-        Forked from a server that has loaded numpy or torch; where variables or a working directory
-        are given, from a new interpreter that is started with them and has loaded nothing. So the
-        parent that a model can end is never the command itself. parts, choice: in place of the subject's.
-        watch: it collects the files that Python code opens, for the request `opened`.
+        Forked from a server that has loaded numpy or torch, whose parent a model can end, so never from
+        the command itself; it takes variables and working directory on before it loads anything of the
+        model's. afresh: a new interpreter that is started with them and has loaded nothing. parts, choice:
+        in place of the subject's. watch: it collects the files that Python code opens, for the request
+        `opened`.
         """
         parts, choice = parts or self.parts, choice or self.choice
         with contextlib.ExitStack() as stack:
-            processes = self.processes
-            if environment is None and cwd is None:
-                kind = processes.kind_for(choice.requires, cuda=choice.cuda)
-                kind = "bare" if kind == "spawn" else kind
-            else:
+            processes, request = self.processes, opening(choice, self.plugins, self.alphabet.size)
+            if afresh or (environment and (choice.cuda or choice.backend == "exec")):
                 processes = stack.enter_context(Engine(self.threads, environment, cwd))
                 kind = "bare"
+            else:
+                # numba reads its variables when it is loaded
+                requires = set(choice.requires) - {"numba"} if environment else choice.requires
+                kind = processes.kind_for(requires, cuda=choice.cuda)
+                kind = "bare" if kind == "spawn" else kind
+                request["environment"], request["cwd"] = dict(environment or {}), str(cwd) if cwd else None
             left = None if self._until is None else max(0.01, self._until - time.monotonic())
             child, make = opened(
                 processes,
                 kind,
                 Limits(timeout=left, threads=self.threads),
-                opening(choice, self.plugins, self.alphabet.size) | ({"watch": True} if watch else {}),
+                request | ({"watch": True} if watch else {}),
                 {"train": parts.train, "dev": parts.dev.corpus},
             )
             stack.callback(child.close)

@@ -12,6 +12,7 @@ import os
 import resource
 import socket
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -129,6 +130,7 @@ class Cell:
     def open(self, message: wire.Message) -> wire.Message:
         """Find the model's class; limits and threads were set before."""
         self.made = message
+        take_on(message.get("environment") or {}, message.get("cwd"))
         if message.get("watch"):
             watch(self.opened, self.started)
         self.found = registry.discover(message["plugins"], guard_files=False)
@@ -245,6 +247,14 @@ def look() -> wire.Message:
         "threads": sorted(names.get(ident, "without a name") for ident in others),
         "clocks": {name: float(getattr(time, name)()) for name in ("perf_counter", "monotonic", "time")},
     }
+
+
+def take_on(environment: Mapping[str, str], cwd: str | None) -> None:
+    """Variables and a working directory, before anything of the model is loaded."""
+    os.environ.update(environment)
+    tempfile.tempdir = None  # asked for again
+    if cwd is not None:
+        os.chdir(cwd)
 
 
 def watch(opened: set[str], started: set[str]) -> None:

@@ -198,14 +198,18 @@ def test_long_documents_are_fewer() -> None:
     assert [len(text) for text in some(("x" * 10**6,), "text", rng)] == [100_000]
 
 
+@pytest.mark.parametrize("afresh", [True, False])
 def test_a_process_has_its_variables_and_working_directory(
-    found: registry.Registry, processes: Engine, tmp_path: Path
+    found: registry.Registry, processes: Engine, tmp_path: Path, afresh: bool
 ) -> None:
-    """Where they are given, the cell is a new interpreter that is started with them."""
+    """Where they are given: a new interpreter is started with them, a forked process takes them on."""
+    environment = {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path)}
     with opened(found, processes, "workingdirectory") as here:
-        with here.process(environment={"PYTHONHASHSEED": "1"}, cwd=tmp_path) as make:
-            seen = bytes(here.fit(make).params["where"]).decode()
+        with here.process(environment=environment, cwd=tmp_path, afresh=afresh) as make:
+            params = here.fit(make).params
+        seen, *others = (bytes(params[name]).decode() for name in ("where", "home", "temporary"))
         assert seen == str(tmp_path.resolve())
+        assert others == list(environment.values())
         assert bytes(here.fitted.params["where"]).decode() != seen
 
 

@@ -9,8 +9,7 @@ from numba import config, njit
 
 from harness import settings
 
-if not config.CACHE_DIR:  # NUMBA_CACHE_DIR; else machine code would be kept beside the sources
-    config.CACHE_DIR = str(settings.cache_dir() / "numba")
+config.CACHE_DIR = str(settings.machine_code_dir())  # else it would be kept beside the sources
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]
