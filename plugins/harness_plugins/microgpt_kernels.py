@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from harness_plugins.attention_kernels import attend, attend_back, attend_last
-from harness_plugins.compiled import compiled, entry
+from harness_plugins.compiled import compiled, entry, part
 from harness_plugins.descent import clip, decayed_adamw
 from harness_plugins.exponentials import exp
 from harness_plugins.layer_kernels import (
@@ -44,7 +44,7 @@ def normalise(net: Any, k: int, x: Any, n: int, width: Any, work: Any) -> None:
         norm(work.normed[k], work.scale[k], x, n, width)
 
 
-@compiled
+@part
 def forward(net: Any, n: int, width: Any, dropping: bool, work: Any) -> None:
     """Logits (N, V) of the positions that are laid out; `dropping`: by the masks of this batch."""
     layers, last, layered, panel = len(net.qkv), 2 * len(net.qkv), len(net.gain) > 0, work.panel
@@ -64,9 +64,15 @@ def forward(net: Any, n: int, width: Any, dropping: bool, work: Any) -> None:
         normalise(net, one, x, n, width, work)
         linear(work.qkv[layer], work.normed[one], net.qkv[layer], net.qkv_bias, layer, n, panel)
         if len(work.where) > 0:
-            attend_last(work.mixed[layer], work.weight[layer], work.qkv[layer], work.past[layer], work)
+            attend_last(
+                work.mixed[layer], work.weight[layer], work.qkv[layer], work.past[layer], work.where,
+                work.product, work.scores, work.gather, work.spread, work.spare,
+            )  # fmt: skip
         else:
-            attend(work.mixed[layer], work.weight[layer], work.qkv[layer], n, work)
+            attend(
+                work.mixed[layer], work.weight[layer], work.qkv[layer], n, work.place, work.pair,
+                work.product, work.sums, work.spare,
+            )  # fmt: skip
         branch(
             middle,
             x,
@@ -99,7 +105,7 @@ def forward(net: Any, n: int, width: Any, dropping: bool, work: Any) -> None:
     linear(work.logits, out, net.head, net.head_bias, 0, n, panel)
 
 
-@compiled
+@part
 def loss_of(v_size: int, n: int, scale: Any, work: Any) -> Any:
     """Logits become d loss / d logits; gives the loss, Σ −ln p of the targets that count, times `scale`."""
     loss = 0.0
@@ -147,7 +153,7 @@ def normalise_back(net: Any, grad: Any, k: int, n: int, width: Any, work: Any) -
         norm_back(work.d_x, work.d_normed, work.normed[k], work.scale[k], n, width, True)
 
 
-@compiled
+@part
 def backward(net: Any, grad: Any, n: int, width: Any, dropping: bool, work: Any) -> None:
     """All gradients from d loss / d logits (N, V)."""
     layers, last, layered, panel = len(net.qkv), 2 * len(net.qkv), len(net.gain) > 0, work.panel
@@ -185,7 +191,10 @@ def backward(net: Any, grad: Any, n: int, width: Any, dropping: bool, work: Any)
         linear_back(
             into, grad.project_bias, work.d_mixed, d_branch, read, net.project[layer], layer, n, panel
         )
-        attend_back(work.d_qkv, work.d_mixed, work.weight[layer], work.qkv[layer], n, work)
+        attend_back(
+            work.d_qkv, work.d_mixed, work.weight[layer], work.qkv[layer], n, work.place, work.pair,
+            work.product, work.d_weight, work.sums, work.spare,
+        )  # fmt: skip
         read = work.normed[one]
         linear_back(
             grad.qkv[layer], grad.qkv_bias, d_normed, work.d_qkv, read, net.qkv[layer], layer, n, panel
@@ -207,7 +216,7 @@ def backward(net: Any, grad: Any, n: int, width: Any, dropping: bool, work: Any)
             position[j] += slope[j]
 
 
-@entry
+@part
 def loss_and_gradients(
     net: Any, grad: Any, tokens: Any, start: Any, fresh: Any, end: Any, scale: Any, width: Any, work: Any
 ) -> Any:
@@ -255,20 +264,18 @@ def train(
 
 
 @entry
-def rows(net: Any, tokens: Any, start: Any, end: Any, width: Any, work: Any) -> Any:
-    """Logits of all inputs start … end − 1, one piece after the other, into `work`. Gives their number."""
-    n = lay_out(tokens, start, end, end, work)
-    forward(net, n, width, False, work)
-    return n
+def read(net: Any, tokens: Any, start: Any, end: Any, width: Any, work: Any) -> None:
+    """Logits of all inputs start … end − 1, one piece after the other, into `work`.
 
-
-@entry
-def advance(net: Any, tokens: Any, width: Any, work: Any) -> None:
-    """Logits (n, V) after one more character (n,) of the documents of `work.where` (n, T), into `work`."""
+    Where `work.where` (n, T) names keys and values that were kept: those after one more character (n,).
+    """
     n, t = work.where.shape
-    for i in range(n):
-        work.token[i], work.place[i] = tokens[i], t - 1
-    forward(net, n, width, False, work)
+    if n > 0:
+        for i in range(n):
+            work.token[i], work.place[i] = tokens[i], t - 1
+    else:
+        n = lay_out(tokens, start, end, end, work)
+    forward(net, n, width, len(work.masks) > 0, work)
 
 
 @entry

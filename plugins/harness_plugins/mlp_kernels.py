@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness_plugins.compiled import compiled, entry
+from harness_plugins.compiled import compiled, entry, part
 from harness_plugins.descent import adamw, descend
 from harness_plugins.exponentials import exp, tanh
 from harness_plugins.mlp_rows import read_contexts, read_positions
@@ -196,16 +196,16 @@ def first_backward(net: Any, grad: Any, work: Any) -> None:
     e = net.C.shape[1]
     for k in range(len(work.begin) - 1):
         begin, end = work.begin[k], work.begin[k + 1]
-        d, part = work.d_product[begin:end], slice(k * e, (k + 1) * e)
-        multiply(grad.W1[part], work.embedded[begin:end].T, d, e, end - begin, False)
-        multiply_rows(work.d_embedded[begin:end], d, net.W1[part], end - begin)
+        d, own = work.d_product[begin:end], slice(k * e, (k + 1) * e)
+        multiply(grad.W1[own], work.embedded[begin:end].T, d, e, end - begin, False)
+        multiply_rows(work.d_embedded[begin:end], d, net.W1[own], end - begin)
     for m in range(work.begin[-1]):
         into = grad.C[work.token[m]]
         for j in range(e):
             into[j] += work.d_embedded[m, j]
 
 
-@entry
+@part
 def gradients(net: Any, grad: Any, batch: Any, n: int, scale: Any, work: Any) -> Any:
     """The loss of n rows, Σ −count·ln p·scale, and its gradients, which replace what `grad` held."""
     grad.C[:] = 0

@@ -69,7 +69,7 @@ class Work(NamedTuple):
     d_mixed: Array  # (N, C)
     d_inside: Array  # (N, F)
     panel: Array  # (the deepest product, 16)
-    row: Array  # (2, C)
+    spare: Array  # (2, C)
     unit: Array  # (2·L + 1, N, C) layer norms before gain and shift
     last: Array  # (N, C) after the last layer norm
     active: Array  # (L, N, F) after GELU; ReLU is done in place
@@ -141,7 +141,7 @@ def workspace(v: int, config: Config, documents: int, longest: int, state: int =
         d_mixed=zeros(n, c),
         d_inside=zeros(n, f),
         panel=zeros(max(n, 3 * c, f, wide(v)), COLUMNS),
-        row=zeros(2, max(c, wide(heads))),
+        spare=zeros(2, max(c, wide(heads))),
         unit=zeros(2 * layers + 1, n * (config["norm"] == "layer"), c),
         last=zeros(n * (config["norm"] == "layer"), c),
         active=zeros(layers * (config["activation"] == "gelu"), n, f),
