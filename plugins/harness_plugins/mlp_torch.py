@@ -146,10 +146,10 @@ class MlpTorch(TorchWindowModel):
         def loss(module: nn.Module, drawn: Ints) -> torch.Tensor:
             chosen, times = (drawn, np.ones_like(drawn)) if normalised else merged(drawn)
             index = torch.from_numpy(chosen).to(self.device)
-            log_p = F.log_softmax(module(inputs[index]), -1)  # (N, V)
+            log_p = F.log_softmax(module(inputs.index_select(0, index)), -1)  # (N, V)
             if following is not None:
                 weight = torch.from_numpy(times.astype(np.float32) / len(drawn)).to(self.device)
-                return -(following[index].mul_(weight[:, None]) * log_p).sum()
+                return -(following.index_select(0, index).mul_(weight[:, None]) * log_p).sum()
             rows, character, share = (
                 torch.from_numpy(part).to(self.device) for part in contexts.pairs(chosen, times)
             )

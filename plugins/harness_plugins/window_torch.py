@@ -72,7 +72,7 @@ class TorchWindowModel(WindowModel, TorchModel):
 
         def loss(module: nn.Module, chosen: Ints) -> torch.Tensor:
             index = torch.from_numpy(chosen).to(self.device)
-            return F.cross_entropy(module(inputs[index]), following[index])
+            return F.cross_entropy(module(inputs.index_select(0, index)), following[index])
 
         return loss
 
