@@ -30,7 +30,7 @@ def attend(
             to, k = product[pair[i] + s], qkv[first + s, c : 2 * c]
             for j in range(c):
                 to[j] = q[j] * k[j]
-    multiply(weight, product, sums, pair[n], c, False)
+    multiply(weight, product, sums, pair[n], c, np.bool_(False))
     largest, total = spare[0], spare[1]
     for i in range(n):
         first, begin, end, out = i - place[i], pair[i], pair[i + 1], mixed[i]
@@ -92,7 +92,7 @@ def attend_few(
             to, k = product[i * size + s], past[where[i, s]]
             for j in range(c):
                 to[j] = q[j] * k[j]
-    multiply(scores, product, gather, n * size, c, False)
+    multiply(scores, product, gather, n * size, c, np.bool_(False))
     largest, total = spare[0, :heads], spare[1, :heads]
     for i in range(n):
         begin, end = i * size, (i + 1) * size
@@ -113,7 +113,7 @@ def attend_few(
             row = scores[at]
             for j in range(heads):
                 row[j] *= total[j]
-    multiply(weight, scores, spread, n * size, heads, False)
+    multiply(weight, scores, spread, n * size, heads, np.bool_(False))
     for i in range(n):
         out = mixed[i]
         for j in range(c):
@@ -142,7 +142,7 @@ def attend_back(
             for j in range(c):
                 to[j] = slope[j] * v[j]
                 d_v[j] += row[j] * slope[j]
-    multiply(d_weight, product, sums, pair[n], c, False)  # holds the scores' root already
+    multiply(d_weight, product, sums, pair[n], c, np.bool_(False))  # holds the scores' root already
     along = spare[0]
     for i in range(n):
         first, begin, end = i - place[i], pair[i], pair[i + 1]

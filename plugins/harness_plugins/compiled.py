@@ -25,6 +25,7 @@ OPTIONS = {
 # Called from Python: a way in from C, which numba adds, is for nobody.
 entry: Decorator[Any] = njit(**OPTIONS, no_cfunc_wrapper=True)
 # What only kernels call needs no way in from Python, which takes longer to compile than the function itself.
+# It is compiled again for every constant that it is called with: `np.bool_(True)` and `np.int64(0)` are none.
 compiled: Decorator[Any] = njit(**OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 # Parts of one large function, each called once: LLVM would compile what they call again for each of them.
 part: Decorator[Any] = njit(**OPTIONS, inline="always")

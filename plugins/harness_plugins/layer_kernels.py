@@ -190,7 +190,7 @@ def branch(
         if len(bias) > 0:
             for j in range(len(row)):
                 to[j] += bias[layer, j]
-    multiply_wide(out, x, matrix, n, x.shape[1], True, panel)
+    multiply_wide(out, x, matrix, n, x.shape[1], np.bool_(True), panel)
 
 
 @compiled
@@ -198,7 +198,7 @@ def linear_back(
     grad: Any, d_bias: Any, d_x: Any, d_out: Any, x: Any, matrix: Any, layer: int, n: int, panel: Any
 ) -> None:
     """The gradients of `linear`: of its matrix, of its bias where it has one, and of x."""
-    multiply_wide(grad, x.T, d_out, x.shape[1], n, False, panel)
+    multiply_wide(grad, x.T, d_out, x.shape[1], n, np.bool_(False), panel)
     if len(d_bias) > 0:
         sum_rows(d_bias[layer], d_out, n)
     multiply_turned(d_x, d_out, matrix, n, panel)

@@ -102,7 +102,7 @@ def forward(net: Any, n: int, width: Any, dropping: bool, work: Any) -> None:
             work.last, work.unit[last], work.scale[last], out, net.gain[last], net.shift[last], n, width
         )
         out = work.last
-    linear(work.logits, out, net.head, net.head_bias, 0, n, panel)
+    linear(work.logits, out, net.head, net.head_bias, np.int64(0), n, panel)
 
 
 @part
@@ -147,10 +147,10 @@ def normalise_back(net: Any, grad: Any, k: int, n: int, width: Any, work: Any) -
             grad.shift[k],
             n,
             width,
-            True,
+            np.bool_(True),
         )
     else:
-        norm_back(work.d_x, work.d_normed, work.normed[k], work.scale[k], n, width, True)
+        norm_back(work.d_x, work.d_normed, work.normed[k], work.scale[k], n, width, np.bool_(True))
 
 
 @part
@@ -159,14 +159,15 @@ def backward(net: Any, grad: Any, n: int, width: Any, dropping: bool, work: Any)
     layers, last, layered, panel = len(net.qkv), 2 * len(net.qkv), len(net.gain) > 0, work.panel
     gain, d_gain, d_shift = net.gain, grad.gain, grad.shift
     d_x, d_normed, d_branch = work.d_x, work.d_normed, work.d_branch if dropping else work.d_x
+    only = np.int64(0)
     if layered:
-        linear_back(grad.head, grad.head_bias, d_normed, work.logits, work.last, net.head, 0, n, panel)
+        linear_back(grad.head, grad.head_bias, d_normed, work.logits, work.last, net.head, only, n, panel)
         layer_norm_back(
             d_x, d_normed, work.unit[last], work.scale[last], gain[last], d_gain[last], d_shift[last], n,
-            width, False,
+            width, np.bool_(False),
         )  # fmt: skip
     else:
-        linear_back(grad.head, grad.head_bias, d_x, work.logits, work.x[layers], net.head, 0, n, panel)
+        linear_back(grad.head, grad.head_bias, d_x, work.logits, work.x[layers], net.head, only, n, panel)
     for layer in range(layers - 1, -1, -1):
         one, two, inside, d_inside = 2 * layer, 2 * layer + 1, work.inside[layer], work.d_inside
         if dropping:
@@ -203,7 +204,7 @@ def backward(net: Any, grad: Any, n: int, width: Any, dropping: bool, work: Any)
     d_embedded = work.d_x
     if not layered:
         d_embedded = work.d_normed
-        norm_back(d_embedded, work.d_x, work.x[0], work.scale[last], n, width, False)
+        norm_back(d_embedded, work.d_x, work.x[0], work.scale[last], n, width, np.bool_(False))
     if dropping:
         drop(d_embedded, d_embedded, work.masks[last], n)
     grad.characters[:] = 0

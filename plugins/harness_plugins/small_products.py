@@ -102,7 +102,7 @@ def columns(out: Any, a: Any, b: Any, rows: int, j: int, depth: int, keep: bool)
 def multiply(out: Any, a: Any, b: Any, rows: int, depth: int, keep: bool) -> None:
     """out[:rows] (rows, columns) ← a[:rows, :depth] @ b[:depth], added to it where `keep`."""
     for j in range(0, out.shape[1], COLUMNS):
-        columns(out, a, b, rows, j, depth, keep)
+        columns(out, a, b, rows, j, depth, np.bool_(keep))
 
 
 @compiled
@@ -112,13 +112,13 @@ def multiply_wide(out: Any, a: Any, b: Any, rows: int, depth: int, keep: bool, p
     Rows that are a multiple of 256 bytes apart share a few places of the first cache and displace each other.
     """
     if out.shape[1] <= 2 * COLUMNS:
-        multiply(out, a, b, rows, depth, keep)
+        multiply(out, a, b, rows, depth, np.bool_(keep))
         return
     for j in range(0, out.shape[1], COLUMNS):
         for k in range(depth):
             for column in range(COLUMNS):
                 panel[k, column] = b[k, j + column]
-        columns(out[:, j : j + COLUMNS], a, panel, rows, 0, depth, keep)
+        columns(out[:, j : j + COLUMNS], a, panel, rows, np.int64(0), depth, np.bool_(keep))
 
 
 @compiled
@@ -128,7 +128,7 @@ def multiply_turned(out: Any, a: Any, b: Any, rows: int, panel: Any) -> None:
         for column in range(COLUMNS):
             for k in range(b.shape[1]):
                 panel[k, column] = b[j + column, k]
-        columns(out[:, j : j + COLUMNS], a, panel, rows, 0, b.shape[1], False)
+        columns(out[:, j : j + COLUMNS], a, panel, rows, np.int64(0), b.shape[1], np.bool_(False))
 
 
 @compiled
