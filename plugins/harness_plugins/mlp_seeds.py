@@ -103,7 +103,7 @@ class Stack:
     def step(self, index: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """A step on rows index (R, N), weight (R, N, 1) of each in the mean; what `loss` is asked with."""
         wanted = self.wanted(index)
-        logits = self.gradients(rows_of(self.windows, index), wanted, weight)
+        logits = self.gradients(gathered(self.windows, index), wanted, weight)
         self.optimizer.step()
         return logits, wanted, weight
 
@@ -129,7 +129,7 @@ class Stack:
             targets = self.targets[index][:, :, None]  # (R, N, 1)
             return torch.zeros(*index.shape, v, device=index.device).scatter_(2, targets, 1.0)
         if self.following is not None:
-            return rows_of(self.following, index)
+            return gathered(self.following, index)
         drawn = index.flatten().cpu().numpy()
         rows, following, share = self.targets.pairs(drawn, np.ones_like(drawn))
         shares = torch.zeros(len(drawn), v)
@@ -267,8 +267,8 @@ def side_by_side(batches: Sequence[Ints], *, once: bool = False) -> tuple[Tensor
     return torch.from_numpy(index), torch.from_numpy(weight)[:, :, None]
 
 
-def rows_of(found: Tensor, index: Tensor) -> Tensor:
-    """`found[index]`, (U, ·) at (R, N) -> (R, N, ·), in a tenth of the time: whole rows are copied."""
+def gathered(found: Tensor, index: Tensor) -> Tensor:
+    """`found[index]`, (U, ·) at (R, N) -> (R, N, ·), in a fifth of the time: whole rows are copied."""
     return found.index_select(0, index.flatten()).view(*index.shape, -1)
 
 
