@@ -9,7 +9,8 @@ from numba import config, njit
 
 from harness import settings
 
-config.CACHE_DIR = str(settings.machine_code_dir())  # else it would be kept beside the sources
+if not config.CACHE_DIR:  # else it would be kept beside the sources
+    config.CACHE_DIR = str(settings.machine_code_dir())
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]
