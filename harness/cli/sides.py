@@ -84,9 +84,7 @@ class Asked:
         if run.damage:
             raise StoreError(f"{run.path} is damaged, and what was lost cannot be compared; restore the file")
         if any(finding.state in ("older", "newer") for finding in run.findings):
-            raise StoreError(
-                f"{run.path} holds lines of another version of harness, which alone compares them"
-            )
+            raise StoreError(f"{run.path} holds lines of another version of harness: compare with that")
         if not run.closed:
             options.warn([f"{run.path} is open: the run was interrupted or is still going on"])
         return run
