@@ -130,24 +130,25 @@ class Subject:
     ) -> Iterator[Make]:
         """A new process that holds the training and dev documents: `make(seed)` gives instances in it.
 
-        Forked from a server that has loaded numpy or torch, whose parent a model can end, so never from
-        the command itself; it takes variables and working directory on before it loads anything of the
-        model's. afresh: a new interpreter that is started with them and has loaded nothing. parts, choice:
-        in place of the subject's. watch: it collects the files that Python code opens, for the request
-        `opened`.
+        Forked from a server that has loaded numpy or torch, so that the parent which a model can end is
+        never the command itself; variables and a working directory it takes on before it loads the model.
+        afresh: a new interpreter that is started with them and has loaded nothing. parts, choice: in place
+        of the subject's. watch: it collects the files that Python code opens, for the request `opened`.
         """
         parts, choice = parts or self.parts, choice or self.choice
         with contextlib.ExitStack() as stack:
             processes, request = self.processes, opening(choice, self.plugins, self.alphabet.size)
-            if afresh or (environment and (choice.cuda or choice.backend == "exec")):
+            elsewhere = environment is not None or cwd is not None
+            if afresh or (elsewhere and choice.external):  # a program gets its variables at its start
                 processes = stack.enter_context(Engine(self.threads, environment, cwd))
                 kind = "bare"
             else:
                 # numba reads its variables when it is loaded
-                requires = set(choice.requires) - {"numba"} if environment else choice.requires
+                requires = choice.requires - {"numba"} if elsewhere else choice.requires
                 kind = processes.kind_for(requires, cuda=choice.cuda)
                 kind = "bare" if kind == "spawn" else kind
-                request["environment"], request["cwd"] = dict(environment or {}), str(cwd) if cwd else None
+                if elsewhere:
+                    request |= {"environment": dict(environment or {}), "cwd": str(cwd or Path.cwd())}
             left = None if self._until is None else max(0.01, self._until - time.monotonic())
             child, make = opened(
                 processes,

@@ -130,7 +130,8 @@ class Cell:
     def open(self, message: wire.Message) -> wire.Message:
         """Find the model's class; limits and threads were set before."""
         self.made = message
-        take_on(message.get("environment") or {}, message.get("cwd"))
+        if "environment" in message:
+            take_on(message["environment"], message["cwd"])
         if message.get("watch"):
             watch(self.opened, self.started)
         self.found = registry.discover(message["plugins"], guard_files=False)
@@ -249,12 +250,11 @@ def look() -> wire.Message:
     }
 
 
-def take_on(environment: Mapping[str, str], cwd: str | None) -> None:
+def take_on(environment: Mapping[str, str], cwd: str) -> None:
     """Variables and a working directory, before anything of the model is loaded."""
     os.environ.update(environment)
     tempfile.tempdir = None  # asked for again
-    if cwd is not None:
-        os.chdir(cwd)
+    os.chdir(cwd)
 
 
 def watch(opened: set[str], started: set[str]) -> None:
