@@ -121,8 +121,8 @@ def test_last_rows_go_on_from_what_was_kept(options: str) -> None:
 def test_only_the_new_position_is_worked_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Inputs that go on by a character are not read again; where states would be large they are."""
     read = []
-    plain = reader.read
-    monkeypatch.setattr(reader, "read", lambda *given: read.append(given[1].size) or plain(*given))
+    plain = reader.fill_logits
+    monkeypatch.setattr(reader, "fill_logits", lambda *given: read.append(given[1].size) or plain(*given))
     model, inputs = made("preset=karpathy"), np.array([[0, 3, 1, 4], [0, 5, 9, 2]])
     for t in (2, 3, 4):
         model.next_log_probs(inputs[:, :t])

@@ -45,8 +45,9 @@ def normalise(net: Any, k: int, x: Any, n: int, width: Any, work: Any) -> None:
 
 
 @part
-def forward(net: Any, n: int, width: Any, dropping: bool, work: Any) -> None:
-    """Logits (N, V) of the positions that are laid out; `dropping`: by the masks of this batch."""
+def forward(net: Any, n: int, width: Any, work: Any) -> None:
+    """Logits (N, V) of the positions that are laid out."""
+    dropping = len(work.masks) > 0
     layers, last, layered, panel = len(net.qkv), 2 * len(net.qkv), len(net.gain) > 0, work.panel
     embedded = work.x[0] if layered else work.embedded
     for i in range(n):
@@ -154,8 +155,9 @@ def normalise_back(net: Any, grad: Any, k: int, n: int, width: Any, work: Any) -
 
 
 @part
-def backward(net: Any, grad: Any, n: int, width: Any, dropping: bool, work: Any) -> None:
+def backward(net: Any, grad: Any, n: int, width: Any, work: Any) -> None:
     """All gradients from d loss / d logits (N, V)."""
+    dropping = len(work.masks) > 0
     layers, last, layered, panel = len(net.qkv), 2 * len(net.qkv), len(net.gain) > 0, work.panel
     gain, d_gain, d_shift = net.gain, grad.gain, grad.shift
     d_x, d_normed, d_branch = work.d_x, work.d_normed, work.d_branch if dropping else work.d_x
@@ -222,12 +224,11 @@ def loss_and_gradients(
     net: Any, grad: Any, tokens: Any, start: Any, fresh: Any, end: Any, scale: Any, width: Any, work: Any
 ) -> Any:
     """The loss of a batch of pieces, and its gradients into `grad`."""
-    n, dropping = lay_out(tokens, start, fresh, end, work), len(work.masks) > 0
-    if dropping:
-        draw_masks(work.masks, work.random, n, work.rate[0])
-    forward(net, n, width, dropping, work)
+    n = lay_out(tokens, start, fresh, end, work)
+    draw_masks(work.masks, work.random, n, work.rate[0])
+    forward(net, n, width, work)
     loss = loss_of(len(net.characters), n, scale, work)
-    backward(net, grad, n, width, dropping, work)
+    backward(net, grad, n, width, work)
     return loss
 
 
@@ -265,7 +266,7 @@ def train(
 
 
 @entry
-def read(net: Any, tokens: Any, start: Any, end: Any, width: Any, work: Any) -> None:
+def fill_logits(net: Any, tokens: Any, start: Any, end: Any, width: Any, work: Any) -> None:
     """Logits of all inputs start … end − 1, one piece after the other, into `work`.
 
     Where `work.where` (n, T) names keys and values that were kept: those after one more character (n,).
@@ -276,7 +277,7 @@ def read(net: Any, tokens: Any, start: Any, end: Any, width: Any, work: Any) -> 
             work.token[i], work.place[i] = tokens[i], t - 1
     else:
         n = lay_out(tokens, start, end, end, work)
-    forward(net, n, width, len(work.masks) > 0, work)
+    forward(net, n, width, work)
 
 
 @entry

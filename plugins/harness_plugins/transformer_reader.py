@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from harness.contract import Config, Ints
 from harness_plugins.continued import MOST_KEPT, rows_of
-from harness_plugins.microgpt_kernels import log_softmax, read
+from harness_plugins.microgpt_kernels import fill_logits, log_softmax
 from harness_plugins.transformer_room import Net, Work, workspace
 
 Array = NDArray[np.float32]
 
-NO_PIECES = np.zeros(0, np.int64)
+NO_PIECES = np.zeros(0, np.int64)  # where documents go on by one character
 ROWS = 128  # documents that are read at once: their work stays in the cache
 
 
@@ -68,7 +68,7 @@ class TransformerReader:
                 work.logits[:n] = work.logits[t - 1 : n * t : t]
             else:
                 here = work._replace(past=self.past, where=where[some])
-                read(self.net, np.array(inputs[some, -1]), NO_PIECES, NO_PIECES, self.width, here)
+                fill_logits(self.net, np.array(inputs[some, -1]), NO_PIECES, NO_PIECES, self.width, here)
             log_softmax(found[some], work.logits)
         self.kept = Kept(np.array(inputs), where) if self.past.size <= MOST_KEPT else None
         return found
@@ -87,7 +87,7 @@ class TransformerReader:
         """The logits of all inputs (n, T) into `work`."""
         n, t = inputs.shape
         start = np.arange(n) * t
-        read(self.net, np.array(inputs).ravel(), start, start + t, self.width, work)
+        fill_logits(self.net, np.array(inputs).ravel(), start, start + t, self.width, work)
 
     def room(self, documents: int, longest: int) -> Work:
         """Room for so many documents, `ROWS` at a time; kept for the next call."""
