@@ -175,14 +175,19 @@ def test_by_pairs_and_by_rows_is_one_step(
 
 @pytest.mark.parametrize("once", [True, False])
 def test_batches_lie_side_by_side(once: bool) -> None:
-    """What was drawn several times is a row of that weight; of unequal batches the rest weighs nothing."""
+    """What was drawn several times is a row of that weight; of unequal batches the rest weighs nothing.
+
+    Each step is as wide as the largest batch of its own.
+    """
     batches = [np.array([2, 2, 5, 7]), np.array([1, 3, 3, 3])]
     if not once:
         batches[1] = batches[1][:2]
-    index, weight = mlp_seeds.side_by_side(batches, once=once)
+    narrow = [np.array([6, 6, 6, 6])] * 2 if once else [np.array([6])] * 2
+    (index, weight), (last, whole) = mlp_seeds.side_by_side([batches, narrow], once=once)
     assert index.tolist() == ([[2, 5, 7], [1, 3, 0]] if once else [[2, 2, 5, 7], [1, 3, 0, 0]])
     expected = [[0.5, 0.25, 0.25], [0.25, 0.75, 0]] if once else [[0.25] * 4, [0.5, 0.5, 0, 0]]
     assert weight[:, :, 0].tolist() == expected
+    assert (last.tolist(), whole.tolist()) == ([[6], [6]], [[[1.0]], [[1.0]]])
 
 
 def test_where_no_seed_is_left_the_fit_ends(parts: Split) -> None:

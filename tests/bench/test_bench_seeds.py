@@ -17,7 +17,7 @@ from harness import Trial
 from harness.split import Split
 from harness_plugins.weighted_contexts import SIZE, Contexts, context_batches, merged
 
-SEEDS, STEPS, ROUNDS = 8, 1000, 3
+SEEDS, STEPS, ROUNDS = 8, 1000, 7
 
 
 def all_seeds(model: str) -> tuple[Callable[[], Any], Callable[[], Any], Split]:
