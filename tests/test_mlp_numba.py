@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -310,23 +306,3 @@ def test_a_call_holds_a_million_positions_at_most() -> None:
     """So that the batches of one call fit into little memory."""
     assert Pace(Trial(steps=10**6), 2**18).steps() == 4
     assert Pace(Trial(steps=10**6), 2**21).steps() == 1
-
-
-# ---- where machine code is kept
-
-
-@pytest.mark.parametrize("given", [None, "mine"])
-def test_machine_code_is_kept_in_the_cache_folder(given: str | None, tmp_path: Path) -> None:
-    """In HARNESS_CACHE_DIR, not beside the sources, unless NUMBA_CACHE_DIR says where."""
-    environment = {key: value for key, value in os.environ.items() if key != "NUMBA_CACHE_DIR"}
-    environment["HARNESS_CACHE_DIR"] = str(tmp_path / "cache")
-    if given:
-        environment["NUMBA_CACHE_DIR"] = str(tmp_path / given)
-    code = (
-        "import numpy as np\n"
-        "from harness_plugins.mlp_kernels import descend\n"
-        "print(descend._cache._impl.locator.get_cache_path())"
-    )
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert Path(done.stdout.strip()).is_relative_to(tmp_path / (given or "cache/numba"))

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from numba import config, njit
 
 from harness import settings
 
-if not config.CACHE_DIR:  # else it would be kept beside the sources
-    config.CACHE_DIR = str(settings.machine_code_dir())
+
+def kernels() -> str:
+    """A hash of the modules that hold kernels.
+
+    numba compiles into a function what it calls, and looks at the file of the function alone to see whether
+    its machine code is out of date.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        source = file.read_bytes()
+        if __name__.encode() in source:
+            digest.update(file.name.encode() + b"\0" + source)
+    return digest.hexdigest()
+
+
+# else it would be kept beside the sources
+config.CACHE_DIR = str(Path(config.CACHE_DIR or settings.machine_code_dir()) / kernels()[:16])
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]
