@@ -13,7 +13,7 @@ import numpy as np
 
 from harness_plugins.compiled import compiled
 from harness_plugins.exponentials import exp
-from harness_plugins.small_products import multiply
+from harness_plugins.small_products import LANES, multiply
 
 FEW = 16  # documents whose pairs with their past are worked out together
 
@@ -85,7 +85,8 @@ def attend_few(
 ) -> None:  # fmt: skip
     """Scores with a column a head, which is less than C; they are spread over its numbers to mix values."""
     n, size = where.shape
-    c, heads = mixed.shape[1], scores.shape[1]
+    c, heads = mixed.shape[1], len(spread)
+    lanes = -(-heads // LANES) * LANES
     for i in range(n):
         q = qkv[i]
         for s in range(size):
@@ -93,25 +94,25 @@ def attend_few(
             for j in range(c):
                 to[j] = q[j] * k[j]
     multiply(scores, product, gather, n * size, c, np.bool_(False))
-    largest, total = spare[0, :heads], spare[1, :heads]
+    largest, total = spare[0], spare[1]
     for i in range(n):
         begin, end = i * size, (i + 1) * size
-        for j in range(heads):
+        for j in range(lanes):
             largest[j], total[j] = scores[begin, j], np.float32(0)
         for at in range(begin + 1, end):
             row = scores[at]
-            for j in range(heads):
+            for j in range(lanes):
                 largest[j] = max(largest[j], row[j])
         for at in range(begin, end):
             row = scores[at]
-            for j in range(heads):
+            for j in range(lanes):
                 row[j] = exp(row[j] - largest[j])
                 total[j] += row[j]
-        for j in range(heads):
+        for j in range(lanes):
             total[j] = np.float32(1) / total[j]
         for at in range(begin, end):
             row = scores[at]
-            for j in range(heads):
+            for j in range(lanes):
                 row[j] *= total[j]
     multiply(weight, scores, spread, n * size, heads, np.bool_(False))
     for i in range(n):

@@ -48,7 +48,7 @@ class Work(NamedTuple):
     following: Ints  # (N,) the target; −1: none that counts
     pair: Ints  # (N + 1,) where the pairs of a position begin
     gather: Array  # (C, heads rounded up) the same with a column a head
-    spread: Array  # (heads rounded up, C) ones within a head
+    spread: Array  # (heads, C) ones within a head
     scores: Array  # (P, heads rounded up)
     sums: Array  # (C, C) ones within a head, over the root of its width
     embedded: Array  # (N, C)
@@ -120,7 +120,7 @@ def workspace(v: int, config: Config, documents: int, longest: int, state: int =
         following=np.zeros(n, np.int64),
         pair=np.zeros(n + 1, np.int64),
         gather=(of_head / math.sqrt(config["embedding"] // heads)).astype(np.float32),
-        spread=of_head.T.astype(np.float32, order="C"),
+        spread=of_head.T[:heads].astype(np.float32, order="C"),
         scores=zeros(pairs, wide(heads)),
         sums=(together / math.sqrt(config["embedding"] // heads)).astype(np.float32),
         embedded=zeros(n, c),
