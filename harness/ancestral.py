@@ -90,15 +90,15 @@ def choose(
     if temperature == 0:
         greedy: Ints = np.argmax(logits, axis=1).astype(np.int64)
         return greedy if which is None else greedy[which]
-    logits = np.subtract(logits, logits.max(axis=1, keepdims=True), dtype=np.float64)
+    logits = logits - logits.max(axis=1, keepdims=True)
     if temperature != 1:
         with np.errstate(over="ignore"):  # a tiny temperature is argmax
-            logits /= temperature
+            logits = np.divide(logits, temperature, dtype=np.float64)
     if top_k is not None and top_k < logits.shape[1]:
         dropped = np.argsort(-logits, axis=1, kind="stable")[:, top_k:]
         np.put_along_axis(logits, dropped, -np.inf, axis=1)
-    np.exp(logits, out=logits)
-    cumulative = np.cumsum(logits, axis=1, out=logits)  # (D, V)
+    weights = np.exp(logits, out=logits).astype(np.float64)  # exponentials as exact as what they are of
+    cumulative = np.cumsum(weights, axis=1, out=weights)  # (D, V)
     which = np.arange(len(logits)) if which is None else which
     level = uniform * cumulative[which, -1]  # (A,) below the last sum, since uniform numbers are below 1
     chosen = np.empty(len(which), np.int64)

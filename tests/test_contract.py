@@ -275,14 +275,23 @@ def test_top_k_beyond_the_alphabet_drops_nothing() -> None:
     assert draw_words(build(Fixed), 50, 6, top_k=9) == draw_words(build(Fixed), 50, 6)
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
 @pytest.mark.parametrize("top_k", [None, 3])
 @pytest.mark.parametrize("uniform", [0.0, np.nextafter(1.0, 0.0)])
-def test_what_has_no_probability_is_never_drawn(uniform: float, top_k: int | None) -> None:
+def test_what_has_no_probability_is_never_drawn(uniform: float, top_k: int | None, kind: type) -> None:
     """Characters of p = 0 are not drawn at either end of the unit interval."""
     with np.errstate(divide="ignore"):
-        logits = np.log(np.array([[0.0, 0.3, 0.0, 0.7, 0.0], [0.0, 0.0, 1.0, 0.0, 0.0]]))
+        logits = np.log(np.array([[0.0, 0.3, 0.0, 0.7, 0.0], [0.0, 0.0, 1.0, 0.0, 0.0]], kind))
     chosen = choose(logits, np.full(2, uniform), 1.0, top_k)
     assert chosen.tolist() == [1 if uniform == 0 else 3, 2]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("temperature", [1e-300, 5e-324])
+def test_a_tiny_temperature_takes_the_likeliest(temperature: float, kind: type) -> None:
+    """Also one that is 0 in the precision of the model."""
+    logits = np.log(np.array([[0.2, 0.5, 0.3]], kind))
+    assert choose(logits, np.array([0.99]), temperature, None).tolist() == [1]
 
 
 def test_a_prompt_starts_every_document() -> None:
