@@ -114,7 +114,7 @@ def check_cold_and_warm(subject: Subject) -> Finding:
     inputs = random_documents(subject, ROWS, subject.rng("rows to be compared"))
     with fresh_home() as (environment, folder):
         with subject.process(environment=environment, cwd=folder) as make:
-            cold = answer(subject.fit(make), inputs)
+            cold = answer(subject.fit(make, warm_up=False), inputs)  # no fit before it, however small
         with subject.process(environment=environment, cwd=folder) as make:
             model = subject.fit(make)
             warm = answer(model, inputs)

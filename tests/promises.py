@@ -126,6 +126,18 @@ class WorkingDirectory(Honest):
         self.params |= {name: np.frombuffer(path.encode(), np.uint8) for name, path in seen.items()}
 
 
+class KeepsOnce(Honest):
+    """Every fit but the first finds that there was one: a warm-up would do."""
+
+    def fit(self, train, dev, trial):
+        super().fit(train, dev, trial)
+        kept = Path(tempfile.gettempdir()) / "keeps-once"
+        if kept.exists():
+            self.params["law"][0] = -np.log(self.vocab_size)
+        elif "harness-audit-" in str(kept):  # an empty folder of the audit's
+            kept.touch()
+
+
 class IgnoresSeed(Honest):
     def fit(self, train, dev, trial):
         self.rng = np.random.default_rng(0)
@@ -187,6 +199,7 @@ KINDS = (
     HashSeed,
     Clocked,
     WorkingDirectory,
+    KeepsOnce,
     IgnoresSeed,
     KeepsToItself,
     NeverEnds,
