@@ -86,7 +86,7 @@ def attend_few(
     """Scores with a column a head, which is less than C; they are spread over its numbers to mix values."""
     n, size = where.shape
     c, heads = mixed.shape[1], len(spread)
-    lanes = -(-heads // LANES) * LANES
+    lanes = -(-heads // LANES) * LANES  # whole vectors: what is beyond the heads is not mixed
     for i in range(n):
         q = qkv[i]
         for s in range(size):
