@@ -97,7 +97,7 @@ def choose(
     if top_k is not None and top_k < logits.shape[1]:
         dropped = np.argsort(-logits, axis=1, kind="stable")[:, top_k:]
         np.put_along_axis(logits, dropped, -np.inf, axis=1)
-    weights = np.exp(logits, out=logits).astype(np.float64)  # exponentials as exact as what they are of
+    weights = np.exp(logits, out=logits).astype(np.float64, copy=False)  # as exact as the rows
     cumulative = np.cumsum(weights, axis=1, out=weights)  # (D, V)
     which = np.arange(len(logits)) if which is None else which
     level = uniform * cumulative[which, -1]  # (A,) below the last sum, since uniform numbers are below 1
